@@ -166,7 +166,7 @@ def _connect(connection: socket.socket, path: Path, users: Collection[int]) -> N
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid not in users:
             raise ProbeError(
                 f"{path.name}: is not a socket of user {_names(users)} (owner {status.st_uid}, "
-                f"{stat.filemode(status.st_mode)}); expected the agent's: somebody else made it"
+                f"{stat.filemode(status.st_mode)}); expected that of the agent: another program made it"
             )
         if status.st_mode & 0o077:
             # A Node sets the mode right after it listens. Nobody else can enter the folder meanwhile.

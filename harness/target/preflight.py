@@ -89,14 +89,12 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
     advice = CHECK if not moved else REDIRECT
     if error.cause == causes.TIMEOUT and error.stage == "TLS handshake":
         problem = f"{subject} did not answer the TLS handshake: {error}"
-        return Preflight(None, "", problem, "give http:// if the service does not speak TLS")
+        return Preflight(None, "", problem, "give http:// if the service does not use TLS")
     if error.cause == causes.TIMEOUT:
         whole = f"{asked} redirects to {place}" if moved else asked
         return Preflight(error.status, "", f"{whole}: {error}", stalls=True)
     if error.cause in (causes.CERTIFICATE, causes.TLS):
-        advice = (
-            "pass --ca FILE, --insecure for a self-signed certificate, or http:// if it does not speak TLS"
-        )
+        advice = "pass --ca FILE, --insecure for a self-signed certificate, or http:// if it does not use TLS"
         return Preflight(
             None, "", f"{subject}: {error}" if not moved else f"{subject} fails: {error}", advice
         )
@@ -106,8 +104,8 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
     if error.stage == "connection":
         return Preflight(None, "", f"{subject} cannot be reached: {error}", advice)
     if not moved:
-        advice = "check that --url names its HTTP port, and https:// if it speaks TLS"
-    return Preflight(error.status, "", f"{subject} does not speak HTTP ({error})", advice)
+        advice = "check that --url names its HTTP port, and https:// if it uses TLS"
+    return Preflight(error.status, "", f"{subject} does not respond in HTTP ({error})", advice)
 
 
 def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:

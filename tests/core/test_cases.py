@@ -68,7 +68,7 @@ def test_the_cause_is_first_with_its_driver_and_rate(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["go-published-events-replayed-longer"])
-def test_growth_over_time_is_no_pass_and_is_not_blamed_on_the_clients(name: str) -> None:
+def test_growth_over_time_is_no_pass_and_is_not_attributed_to_the_clients(name: str) -> None:
     verdict = verdict_of(name)
     assert verdict.outcome.value in ("leaking", "inconclusive"), verdict.explain()
     assert {finding.driver for finding in verdict.findings} <= {"time"}, verdict.explain()

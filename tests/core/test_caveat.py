@@ -53,7 +53,7 @@ def test_a_warning_needs_more_than_half_of_the_streams_to_fail() -> None:
     assert text not in doubtful.warnings, "the explanation has it"
 
 
-def test_a_service_that_answers_none_at_last_is_told_from_one_that_fails_now_and_then() -> None:
+def test_a_service_that_answers_none_at_last_is_distinguished_from_one_that_sometimes_fails() -> None:
     steady = trial([10.0] * 4)
     causes = {"status-503": 300}
     limited = [
@@ -79,7 +79,9 @@ def test_a_service_that_answers_none_at_last_is_told_from_one_that_fails_now_and
         (299, "status-503", "if this status is intended, pass --expect 503"),
     ],
 )
-def test_the_step_for_streams_that_fail_says_what_can_be_seen(failed: int, cause: str, advice: str) -> None:
+def test_the_step_for_failing_streams_names_what_can_be_observed(
+    failed: int, cause: str, advice: str
+) -> None:
     """A service that answered its first 250 streams with 200 and then 503: opened by hand, its URL works."""
     assert advice in failing(failed, cause=cause).advice
 

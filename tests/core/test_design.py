@@ -96,7 +96,7 @@ def test_controls_are_as_long_as_the_last_two_loads() -> None:
 @pytest.mark.parametrize(
     ("idle", "dwell"), [(2.0, 1.0), (16.0, 1.0), (25.0, 1.5), (60.0, 3.6), (70.0, 4.0), (500.0, 4.0)]
 )
-def test_looks_at_an_idle_service_are_close_to_each_other_at_first(idle: float, dwell: float) -> None:
+def test_readings_of_an_idle_service_are_close_to_each_other_at_first(idle: float, dwell: float) -> None:
     first = cycle(0, seconds=1.0)
     later = replace(cycle(1, 0, phase=Phase.RETENTION), ended=1.0 + idle)
     step = design.wait(seen(first, later), GOAL)

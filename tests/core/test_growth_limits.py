@@ -248,7 +248,7 @@ def test_the_last_cycle_still_grows_at_most_of_the_pace(last: float, why: str) -
         (300, 50, (10, 12), OPEN),  # the warm-up grew too
     ],
 )
-def test_two_cycles_convict_a_clockwork_alone(
+def test_two_cycles_suffice_only_for_exactly_proportional_growth(
     second: float, peak: int, before: tuple[float, ...], status: str
 ) -> None:
     assert judged([300, second], [300, 300], peak=peak, before=before).status == status

@@ -68,7 +68,7 @@ def test_benign_series_are_never_a_leak(levels: list[float]) -> None:
     assert judge(trial(levels)).outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE)
 
 
-def test_growth_that_needs_no_client_is_not_blamed_on_connections() -> None:
+def test_growth_that_needs_no_client_is_not_attributed_to_connections() -> None:
     # Three descriptors every three seconds, whether or not clients come.
     verdict = judge(trial([25, 28, 31, 34, 37], warmup=(10, 13, 16), idle=(19, 22)))
     assert verdict.outcome is Outcome.LEAKING
@@ -95,7 +95,7 @@ def test_a_slowly_filling_pool_is_reported_to_follow_the_cycle() -> None:
     assert "--max-time" in verdict.advice
 
 
-def test_the_same_growth_seen_only_under_load_is_not_blamed_on_the_clock() -> None:
+def test_the_same_growth_seen_only_under_load_is_not_attributed_to_time() -> None:
     verdict = judge(trial([313, 613, 913], warmup=(10, 12, 13), idle=(13, 13)))
     assert [finding.driver for finding in verdict.findings] == ["connection"]
 

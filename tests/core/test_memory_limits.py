@@ -85,7 +85,7 @@ def test_the_odds_of_signs_are_those_of_the_bets() -> None:
 
 
 @pytest.mark.parametrize(("before", "status"), [(9000, LEAKING), (8999, OPEN), (6952, OPEN), (0, OPEN)])
-def test_blocks_within_the_warm_up_convict_nobody(before: float, status: str) -> None:
+def test_blocks_within_the_warm_up_are_no_evidence_of_a_leak(before: float, status: str) -> None:
     assert blocks([UP] * 12, before=before).status == status
 
 
@@ -149,7 +149,7 @@ def test_the_bound_holds_an_arena() -> None:
 
 
 @pytest.mark.parametrize(("cycles", "status"), [(5, OPEN), (6, LEAKING)])
-def test_growth_far_above_any_allocator_convicts_after_six_cycles(cycles: int, status: str) -> None:
+def test_growth_far_above_any_allocator_is_a_leak_after_six_cycles(cycles: int, status: str) -> None:
     assert blocks([20_000.0 * 300] * cycles, before=0, clients=300).status == status
 
 

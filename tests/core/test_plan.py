@@ -204,7 +204,7 @@ def test_a_cause_that_paused_gets_its_driver_although_memory_still_grows() -> No
     assert getattr(step, "fault", None) == "silence"
 
 
-def test_the_control_within_a_wait_does_not_begin_the_wait_anew() -> None:
+def test_the_control_within_a_wait_does_not_restart_the_wait() -> None:
     """Node with an interval per client, on a busy machine: 22 s of the wait were over when the control without clients
     came, and three more loads followed it, because a whole wait no longer fitted into the two minutes."""
     goal = replace(GOAL, disconnect="mixed", retention=60.0, search=False)

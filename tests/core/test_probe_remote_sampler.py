@@ -179,7 +179,7 @@ def test_a_probe_without_orders_gets_none(far: Far, opened: Any) -> None:
     assert far.orders == []
 
 
-def test_answers_that_nobody_requested_are_dropped_oldest_first(far: Far, opened: Any) -> None:
+def test_answers_that_were_not_requested_are_dropped_oldest_first(far: Far, opened: Any) -> None:
     many = [{"limits": {"a": n}} for n in range(remote.MAX_ANSWERS + 3)]
     far.runs = [[[HELLO, *many, {"at": 1.0, "fds": 3}]]]
     one = opened()

@@ -64,14 +64,14 @@ def test_a_floor_counts_only_once_what_was_open_has_been_given_back() -> None:
     assert seconds >= 3.0 + 2.0, "half of the four windows saw the floor"
 
 
-def test_a_leak_by_the_clock_has_a_level_too() -> None:
+def test_a_leak_over_time_has_a_level_too() -> None:
     _, state = until_rest(lambda step: {"fds": 40 + step})
     assert isinstance(state, Quiescent)
     assert state.fluctuating == "fds"
     assert 60 <= state.level["fds"] <= 80
 
 
-def test_a_falling_count_is_never_at_rest() -> None:
+def test_a_falling_count_never_settles() -> None:
     _, state = until_rest(lambda step: {"fds": 10_000 - step}, timeout=20.0)
     assert isinstance(state, NeverSettled)
 

@@ -141,7 +141,7 @@ CRASHED = Verdict(
 )  # fmt: skip
 
 
-def test_of_several_trials_the_worst_speaks_and_each_finding_names_its_own() -> None:
+def test_of_several_trials_the_worst_decides_and_each_finding_names_its_own() -> None:
     good, bad, crashed = (
         judged(replace(trial([10.0] * 12), name="good")), judged(replace(LEAKING, name="bad")),
         replace(LEAKING, name="worst", verdict=CRASHED))  # fmt: skip

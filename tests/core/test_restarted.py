@@ -190,7 +190,7 @@ def test_a_resumed_trial_is_reported_alike_after_reading_it_back() -> None:
     assert "fds: bounded" in "\n".join(reasoning(soak, "fds"))
 
 
-def test_an_interrupted_run_tells_what_it_has_shown_so_far() -> None:
+def test_an_interrupted_run_reports_what_it_has_shown_so_far() -> None:
     flat = judge(replace(resumed([10.0] * 22), interrupted=True))
     assert flat.outcome is Outcome.INCONCLUSIVE
     assert "no growth over 6,000 connections: at most 0.0005 per connection (95 %)" in flat.explanation

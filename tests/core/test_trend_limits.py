@@ -100,7 +100,7 @@ def test_growth_per_cycle_must_leave_the_driver_three_errors(large: int, status:
     ("levels", "cores", "status"),
     [(15, 0.06, OPEN), (16, 0.06, LEAKING), (16, 0.049, OPEN), (16, 0.051, LEAKING)],
 )
-def test_so_many_cores_at_rest_are_no_pool_of_idle_workers(levels: int, cores: float, status: str) -> None:
+def test_this_much_idle_cpu_is_no_pool_of_idle_workers(levels: int, cores: float, status: str) -> None:
     """All cycles add the same, which a pool that fills would do too. They become shorter, so no clock does it."""
     clients = [310, *[300] * (levels - 2)]
     found = series(rising([cores / (levels - 1)] * (levels - 1), 0.01), clients, key=CPU)

@@ -378,7 +378,7 @@ def test_growth_of_a_busy_service_continues_with_its_events() -> None:
     assert not growing([replace(one, events=None) for one in busy])
 
 
-def test_the_hold_that_decides_is_that_of_the_metric_which_tells_first() -> None:
+def test_the_hold_that_decides_is_that_of_the_metric_which_decides_first() -> None:
     """Of objects and bytes, one thing, the bytes reach their limit long before."""
     step = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=20.0)
     bytes_ = held(step, HEAP, freed(30 * MIB, lambda t: 20_000 * t), 0.0)

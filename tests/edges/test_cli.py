@@ -156,7 +156,7 @@ def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_
 
 
 @pytest.mark.parametrize("what", ["a service that is never ready", "a probe command that is silent"])
-def test_ctrl_c_is_obeyed_before_the_first_cycle_too(what: str, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_run_before_the_first_cycle_too(what: str, tmp_path: Path) -> None:
     words = {
         "a service that is never ready": [
             *("--url", URL, "--", sys.executable, str(SERVICES / "difficult.py"), "{port}", "never")

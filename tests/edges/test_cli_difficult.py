@@ -47,7 +47,7 @@ def no_one_left(folder: Path) -> None:
         ("login", "needs a login", "next pass --header"),
         ("closes", "closes the stream at once", "next check its log for why the handler returns"),
         ("redirects", "redirects without end", "next pass the URL that the redirects should lead to"),
-        ("garbage", "does not speak HTTP", "next check that --url names its HTTP port"),
+        ("garbage", "does not respond in HTTP", "next check that --url names its HTTP port"),
         ("forks", "forked into the background", "--attach-port PORT"),
         ("floods", "its log exceeded 64 MiB and was cut", "answers 404"),
         ("deaf", "it did not exit within 3 s of SIGTERM and was killed", "answers 404"),
@@ -103,7 +103,7 @@ def test_a_difficult_service_has_its_own_message_and_leaves_no_process(
     ],
     ids=["wrong port", "IPv6 only", "no TLS", "killed", "no interpreter"],
 )
-def test_a_service_elsewhere_is_reported_with_its_address(
+def test_a_service_at_another_address_is_reported_with_it(
     url: str, command: tuple[str, ...], words: str, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -160,7 +160,7 @@ def test_an_unsupported_location_is_a_clear_problem_for_preflight_and_readiness(
         assert said in str(refused.value)
 
 
-def test_a_redirect_to_a_dead_host_blames_the_dead_host() -> None:
+def test_a_redirect_to_an_unreachable_host_names_that_host() -> None:
     dead = f"http://127.0.0.1:{unused_port()}/x"
     with serve(to(302, dead)) as server:
         seen = preflight(server.url + "/e", timeout=5)
@@ -261,7 +261,7 @@ def test_the_load_skips_informational_responses(tmp_path: Path) -> None:
     assert (ledger.completed, ledger.events, ledger.causes) == (4, 4, {})
 
 
-def test_the_load_reports_an_unsupported_redirect_and_a_dead_host_by_cause(tmp_path: Path) -> None:
+def test_the_load_reports_an_unsupported_redirect_and_an_unreachable_host_by_cause(tmp_path: Path) -> None:
     with serve(to(302, "javascript:alert(1)")) as server:
         assert load(server.url, tmp_path / "a").causes == {"redirect": 4}
     with serve(to(302, f"http://127.0.0.1:{unused_port()}/")) as server:

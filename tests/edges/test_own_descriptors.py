@@ -177,7 +177,7 @@ def test_a_socket_that_cannot_be_bound_is_closed(monkeypatch: pytest.MonkeyPatch
     assert [one.fileno() for one in made] == [-1]
 
 
-def test_a_tree_gives_back_the_descriptors_of_children_that_ended() -> None:
+def test_a_tree_closes_the_descriptors_of_children_that_exited() -> None:
     with ScriptedProcess() as scripted:
         tree = Tree(scripted.pid)
         try:

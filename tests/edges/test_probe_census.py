@@ -230,7 +230,7 @@ def test_an_accepted_connection_stays_inbound_when_nobody_listens_any_more() -> 
         assert taken.fds[f"tcp-out:{port}"] == 3
 
 
-def test_text_tables_say_what_sock_diag_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_tables_give_the_same_rows_as_sock_diag(monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptedProcess() as scripted:
         scripted.run(PAIRS + "kept += [pair() for _ in range(20)]")
         scripted.run("[client.close() for client, served in kept[:5]]")

@@ -253,7 +253,7 @@ def test_clients_share_their_rounds_of_checks(tmp_path: Path) -> None:
     assert made[True] < made[False] / 2
 
 
-def test_the_log_is_one_json_object_a_line_and_tells_the_whole_life(tmp_path: Path) -> None:
+def test_the_log_is_one_json_object_a_line_from_start_to_exit(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, broker):
         wait_for(lambda: asked(service) == "healthy", "every component is asked")
         broker.order("silence")

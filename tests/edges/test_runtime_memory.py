@@ -63,7 +63,7 @@ def test_run_finds_the_line_that_keeps_without_any_load(program: Path, tmp_path:
     assert stat.S_IMODE((out / "last.snapshot").stat().st_mode) == 0o600
 
 
-def test_run_stops_at_ctrl_c_and_still_says_what_grew(program: Path, tmp_path: Path) -> None:
+def test_run_stops_at_ctrl_c_and_still_prints_what_grew(program: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     argv = [sys.executable, "-m", "harness.cli", "memory", "run", "--out", str(out), "--after", "0.1s"]
     with subprocess.Popen(
@@ -84,7 +84,7 @@ def test_run_stops_at_ctrl_c_and_still_says_what_grew(program: Path, tmp_path: P
         (("/nowhere/at/all",), 1, "cannot run '/nowhere/at/all'"),
     ],
 )
-def test_run_says_what_cannot_be_traced(
+def test_run_names_what_cannot_be_traced(
     words: tuple[str, ...], code: int, message: str, tmp_path: Path
 ) -> None:
     done = harness("run", "--out", str(tmp_path / "out"), "--", *words)

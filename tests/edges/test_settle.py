@@ -83,7 +83,7 @@ def settled_process(
             child.stdout.close()
 
 
-def test_a_process_that_never_holds_still_is_at_rest_on_its_floor() -> None:
+def test_a_process_that_never_stops_changing_settles_on_its_minimum() -> None:
     with settled_process(FLICKERS) as (result, sampler):
         assert result.settled
         assert result.fluctuating
@@ -114,7 +114,7 @@ def shares(sampler: Sampler, least: float) -> list[float]:
     ]
 
 
-def test_of_several_censuses_the_lowest_counts_and_a_class_not_met_is_none() -> None:
+def test_of_several_censuses_the_lowest_counts_and_an_absent_class_is_none() -> None:
     looks = (
         Census(at=1.0, fds={"file": 8, "pipe": 2}, threads={"a": 3}, processes=1),
         Census(at=1.1, fds={"file": 5}, threads={"a": 4}, processes=1),

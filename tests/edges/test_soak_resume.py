@@ -277,7 +277,7 @@ ATTACHED = ("--duration", "60s", "--pid", "17", "--url=http://127.0.0.1:8000/e?a
         (("--url", "http://[::1]:9000/e?a=1"), (*ATTACHED[:4], "--url", "http://[::1]:9000/e?a=1")),
     ],
 )
-def test_a_running_service_may_be_found_elsewhere_after_a_reboot(
+def test_a_running_service_may_have_another_address_after_a_reboot(
     given: tuple[str, ...], words: tuple[str, ...], here: Path
 ) -> None:
     found = resumption(kept(here))

@@ -93,7 +93,9 @@ def test_locust_ends_with_code_2_before_anything_runs(option: str) -> None:
         ("127.0.0.1:1", "127.0.0.1:2"),
     ],
 )
-def test_a_worker_that_is_not_told_its_master_names_what_it_expected(arguments: tuple[str, ...]) -> None:
+def test_a_worker_without_the_address_of_its_master_names_what_it_expected(
+    arguments: tuple[str, ...],
+) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness.swarm.worker", *arguments],
         capture_output=True,

@@ -103,7 +103,9 @@ def test_point_13_retrying_5xx_is_an_option(ask: Driver) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_point_14_redirects_are_followed_and_reconnects_start_anew(ask: Driver, status: int) -> None:
+def test_point_14_redirects_are_followed_and_reconnects_use_the_original_url(
+    ask: Driver, status: int
+) -> None:
     def script(it: Connection) -> None:
         if it.asked.target == "/from?a=1":
             it.send(b"HTTP/1.1 %d R\r\nLocation: ../to\r\nContent-Length: 0\r\n\r\n" % status)

@@ -109,7 +109,7 @@ def closed_from_elsewhere(user: Any, path: str, opened: bool) -> list[Any]:
 
 
 @pytest.mark.parametrize("opened", [True, False], ids=["reading", "connecting"])
-def test_point_16_close_from_elsewhere_wakes_the_reader(ask: Driver, opened: bool) -> None:
+def test_point_16_close_from_another_greenlet_wakes_the_reader(ask: Driver, opened: bool) -> None:
     def script(it: Connection) -> str:
         if opened:
             it.send(STREAM)

@@ -67,7 +67,7 @@ def feed_of(samples: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> T
     return feed
 
 
-def test_the_section_of_the_report_says_all_that_the_tab_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_section_of_the_report_has_everything_that_the_tab_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     page = section(feed_of(readings(0.5), monkeypatch).state())
     assert "17 streams open, 1200 answered, 3 cut short by Stop" in page
     rows = re.findall(r"<tr><td>Descriptors</td>(.*?)</tr>", page)

@@ -214,7 +214,7 @@ def test_a_service_that_exits_ends_the_cycles(tmp_path: Path) -> None:
     assert len(one.record.trial.observations) == 2
 
 
-def test_a_folder_at_its_limit_ends_the_cycles_and_says_what_was_left_out(tmp_path: Path) -> None:
+def test_a_folder_at_its_limit_ends_the_cycles_and_names_what_was_left_out(tmp_path: Path) -> None:
     def cycle(self: RunningTrial, step: CycleSpec, _: float) -> Observation:
         (self.record.directory / "target.log").write_bytes(b"x" * (3 << 20))
         if step.index == 2:

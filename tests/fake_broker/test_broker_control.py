@@ -50,7 +50,7 @@ def ask(raw: Any, target: Target | None = None) -> dict[str, Any]:
     return answer
 
 
-def test_every_order_is_obeyed() -> None:
+def test_every_order_is_carried_out() -> None:
     target = Target()
     assert ask({"command": "stats"}, target) == {"ok": True, "peers": 3}
     assert ask({"command": "fault", "fault": "latency", "delay": 1, "nth": 2}, target) == {

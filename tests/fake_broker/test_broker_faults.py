@@ -335,7 +335,7 @@ def test_huge_frame() -> None:
     assert [len(f) for f in script.frames()] == [6, 5, 4, 2, 1_000_000]
 
 
-def test_frame_limit_starts_the_broker_anew_with_it_and_again_without() -> None:
+def test_frame_limit_restarts_the_broker_with_it_and_again_without() -> None:
     script = Script()
     number = script.on("frame-limit", size=100)
     assert script.orders() == [Restart(max_frame=100)]

@@ -141,11 +141,11 @@ def test_a_worker_may_send_a_disconnect() -> None:
 
 
 @pytest.mark.parametrize("service", ["mmi.service", "mmi.mine"])
-def test_nobody_may_serve_the_brokers_own_names(service: str) -> None:
+def test_no_worker_may_serve_the_brokers_own_names(service: str) -> None:
     assert Script().ready(service) == [(WORKER, mdp.Disconnect())]
 
 
-def test_ready_twice_or_a_reply_nobody_requested_ends_the_worker() -> None:
+def test_ready_twice_or_an_unrequested_reply_disconnects_the_worker() -> None:
     script = Script()
     script.ready()
     assert script.ready() == [(WORKER, mdp.Disconnect())]

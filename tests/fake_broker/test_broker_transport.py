@@ -92,7 +92,7 @@ def test_a_dealer_reconnects_after_a_reset(broker: Any) -> None:
     assert broker.check(client, "state", b"y").body == (b"y",)
 
 
-def test_half_open_tells_the_peer_nothing_until_it_is_cleared(broker: Any) -> None:
+def test_half_open_sends_the_peer_nothing_until_it_is_cleared(broker: Any) -> None:
     client = broker.dealer()
     broker.check(client, "state", b"x")
     with raw(broker) as one:

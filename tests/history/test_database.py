@@ -241,7 +241,7 @@ def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
         history.find()
 
 
-def test_a_history_that_is_no_regular_file_is_named_and_the_disk_is_not_blamed(tmp_path: Path) -> None:
+def test_a_history_that_is_no_regular_file_is_named_and_no_disk_error_is_reported(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     for place, why in (
@@ -272,7 +272,7 @@ def test_another_database_is_a_usage_error(place: str) -> None:
         History(place)
 
 
-def test_tables_of_somebody_else_are_left_alone(postgresql: Server) -> None:
+def test_tables_of_other_programs_are_left_alone(postgresql: Server) -> None:
     url = postgresql.database()
     name = url.partition("@/")[2].partition("?")[0]
     postgresql.ask("CREATE TABLE runs (mine int)", name)

@@ -60,7 +60,7 @@ def test_other_branches_and_targets_are_other_stories() -> None:
     assert notices(second, [night(0, measured(0.0), target="other")])[0].previous == ""
 
 
-def test_the_text_is_slacks_and_nobody_is_called_by_it() -> None:
+def test_the_text_is_for_slack_and_mentions_no_user() -> None:
     first, second = nights([0.0, 0.21])
     trial = replace(second.trials[0], target="<!channel> & <https://x|y>\n\x1b[31m", explanation="a" * 9000)
     before = replace(first, trials=(replace(first.trials[0], target=trial.target),))

@@ -133,7 +133,7 @@ def test_a_class_of_the_script_itself_has_its_plain_name() -> None:
         )
 
 
-def test_too_little_known_for_a_finding_says_what_would_tell_more() -> None:
+def test_too_little_known_for_a_finding_names_what_would_show_more() -> None:
     """A heap that grows by 4 kB a stream, read from outside alone, may stay undecided: counters of the runtime would
     decide."""
     note = missing("mount net/http/pprof in the service, or pass its address with --pprof URL (x)")
@@ -214,7 +214,7 @@ def test_growth_older_than_the_retention_time_is_not_called_too_young() -> None:
     assert "retained for" not in text
 
 
-def test_the_idle_control_is_not_blamed_for_a_load_that_never_settled() -> None:
+def test_growth_of_a_load_that_never_settled_is_not_that_of_the_idle_control() -> None:
     """The level after an unsettled load is first read at the end of the idle cycle behind it."""
     zombies = Key("processes", "zombie")
 

@@ -187,7 +187,7 @@ def test_plain_requests_meet_the_cap_too(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", runtimes("thread", "go"))
-def test_an_exhausted_pool_answers_nobody(runtime: str) -> None:
+def test_an_exhausted_pool_answers_no_client(runtime: str) -> None:
     with running(runtime, "exhausted-4" if runtime == "go" else "exhausted-5") as service:
         # The check that it listens has taken a thread of the Python service for good.
         assert service.visit(4) == [200] * 4
