@@ -151,7 +151,7 @@ def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:
 
 
 def granted(file: BudgetFile, scope: Scope, today: datetime.date) -> Budget:
-    """What a file allows such a run now. An expired exception allows nothing, so it may be renewed."""
+    """The budget that the file grants such a run now. An expired exception allows nothing, so it may be renewed."""
     valid = tuple(one for one in file.exemptions if one.expires >= today)
     # A profile that does not exist yet allows nothing.
     profile = scope.profile if scope.profile in file.profiles else None
@@ -170,7 +170,7 @@ def _effect(trial: Trial) -> str:
 
 
 def budget_of(trial: Trial) -> Budget:
-    """What a run grew by (upper end of the interval) and ceilings above its levels. Raises ConfigError for
+    """The growth of a run (upper end of the interval), and ceilings above its levels. Raises ConfigError for
     a run without a usable verdict."""
     verdict = trial.verdict
     if verdict is None or verdict.outcome not in ACCEPTED:

@@ -52,7 +52,7 @@ def opened(option: str | None, *, create: bool = False) -> History:
 
 
 def wanted(options: dict[str, Any]) -> Any:
-    """What the options ask for, as ``harness.history.record.RunFilter``. Raises ConfigError."""
+    """The selection of runs by the options, as ``harness.history.record.RunFilter``. Raises ConfigError."""
     from harness.history.record import RunFilter
 
     given = {name: options[name] for name in WANTED}

@@ -1,4 +1,4 @@
-"""Where a workflow can install the harness from: the source of this installation."""
+"""The source from which a workflow can install the harness: that of this installation."""
 
 from __future__ import annotations
 

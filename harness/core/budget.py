@@ -1,4 +1,4 @@
-"""How much growth is allowed, and which ceilings hold."""
+"""Budgets: allowed growth and ceilings."""
 
 from __future__ import annotations
 
@@ -113,7 +113,8 @@ def _keys(tables: list[Table]) -> list[str]:
 
 
 def _of(table: Table, key: str) -> float:
-    """What a table grants a key: its own entry, else that of its metric if both have the same unit, else 0."""
+    """The amount that a table grants a key: its own entry, else that of its metric if both have the same unit, else
+    0."""
     return table.get(key, line_for(table, Key.parse(key)) or 0.0)
 
 

@@ -47,7 +47,7 @@ class Growth:
 
 
 def difference(before: Census, after: Census) -> list[Growth]:
-    """What grew from ``before`` to ``after`` by class, largest growth first; memory, which has another unit, comes
+    """The growth from ``before`` to ``after`` by class, largest first; memory, which has another unit, comes
     last.
 
     Left out are metrics that one of the two could not read, and totals whose kinds are listed.

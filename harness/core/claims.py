@@ -21,7 +21,7 @@ Measured = Mapping[str, Sequence[Measurement]]
 
 
 class Conclusion(StrEnum):
-    """What follows from the measurements of a claim."""
+    """The conclusion from the measurements of a claim."""
 
     CONFIRMED = "confirmed"
     REFUTED = "refuted"

@@ -100,5 +100,5 @@ def structure_claims(rows: Sequence[Mapping[str, Any]]) -> tuple[Claim, ...]:
 
 
 def counts(rows: Sequence[Row]) -> dict[Conclusion, int]:
-    """How many claims have each conclusion, in the order of ``Conclusion``."""
+    """The number of claims with each conclusion, in the order of ``Conclusion``."""
     return {each: sum(row.conclusion is each for row in rows) for each in Conclusion}

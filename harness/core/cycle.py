@@ -28,7 +28,7 @@ DISCONNECT_MODES = ("fin", "rst", "rst-early", "half-close", "stall")
 
 @dataclass(frozen=True, slots=True)
 class CycleSpec:
-    """What the swarm is to do in one cycle.
+    """The specification of one cycle for the swarm.
 
     connections: streams opened in total. concurrency: streams open at once.
     dwell: longest life of a stream in seconds. events: disconnect after this many events (0: after the dwell alone).
@@ -55,7 +55,7 @@ class CycleSpec:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What the swarm counted in one cycle. Every opened stream ends in exactly one of
+    """The counts of the swarm in one cycle. Every opened stream ends in exactly one of
     ``completed``, ``failed`` (by cause in ``causes``) or ``open_now``.
 
     seconds: length of the load. aborts: streams that disconnected other than by ``fin``.
@@ -119,7 +119,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class BrokerCount:
-    """What the fake broker saw during one cycle. ``peers`` and ``identities`` are live now;
+    """The counts of the fake broker during one cycle. ``peers`` and ``identities`` are live now;
     the others are counts since the last cycle."""
 
     peers: int

@@ -119,5 +119,6 @@ def distinguish_drivers(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -
 
 
 def _design_of(spec: CycleSpec) -> tuple[str, bool, bool, str, bool]:
-    """What distinguishes the designs of ``distinguish_drivers``: two cycles with the same are the same test."""
+    """The properties in which the designs of ``distinguish_drivers`` differ: two cycles with the same ones are the same
+    test."""
     return spec.disconnect, spec.events == 0, spec.events > 1, spec.fault, spec.invalid > 0

@@ -142,7 +142,7 @@ def of_census(census: Census | None) -> Iterator[Value]:
 
 
 def of_streams(ledgers: Iterable[Ledger]) -> Iterator[Value]:
-    """What the clients counted, over all cycles; the last is the one under way."""
+    """The counts of the clients over all cycles; the last cycle may still be in progress."""
     ledgers = tuple(ledgers)
     causes: dict[str, float] = {}
     for ledger in ledgers:

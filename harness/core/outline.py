@@ -18,7 +18,7 @@ def quiet_connections(sensitivity: float) -> int:
 
 
 def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) -> tuple[str, ...]:
-    """What will be done to reach ``sensitivity`` (units per connection) within the time, line by line."""
+    """The plan to reach ``sensitivity`` (units per connection) within the time, line by line."""
     limit = goal.max_seconds if goal.max_seconds is not None else max_seconds
     needed = quiet_connections(sensitivity)
     lines = [

@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class TargetInfo:
-    """What was under test. limits: ceiling name → value (RLIMIT_NOFILE, pids.max, …)."""
+    """The service under test. limits: ceiling name → value (RLIMIT_NOFILE, pids.max, …)."""
 
     command: tuple[str, ...] | None
     url: str
@@ -27,7 +27,7 @@ class TargetInfo:
 
 @dataclass(frozen=True, slots=True)
 class ExitInfo:
-    """How the target exited before the harness stopped it; None in a Trial whose target did not.
+    """The exit of a target before the harness stopped it; None in a Trial whose target did not exit.
 
     returncode: negative for a signal, as subprocess has it. at: seconds since the run's start.
     connections: streams opened by then. log_tail: the last lines of its log. during: the step in which it exited, such
@@ -104,7 +104,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of a trial beside its measurements; empty where it is not known.
+    """Facts about a trial besides its measurements; empty where they are not known.
 
     mode: of the load. load: in a few words; runs with the same words are comparable. soak: bounds per hour are asked
     for. budget_profile: whose budgets were used. runtime_version: of the service. advice: the next step where it never

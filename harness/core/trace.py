@@ -53,7 +53,7 @@ def fold(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kept(runtime: str, frames: Sequence[Frame]) -> tuple[str, ...]:
-    """As lines. Frames of libraries are only kept where none is the service's own."""
+    """The frames as lines. Frames of libraries are kept only if none is the service's own."""
     ordered = own_first(runtime, list(dict.fromkeys(frames)))  # a recursion is one frame
     own = [frame for frame in ordered if not is_library(runtime, frame)]
     return tuple(written(frame) for frame in (own or ordered)[:MAX_FRAMES])
@@ -92,7 +92,8 @@ class Goroutine:
 
     @property
     def whole(self) -> list[Frame]:
-        """What started a goroutine is no frame of its stack, but it is the service's own more often."""
+        """The frames and the line that started the goroutine: that line is in no frame, but it is often the only one of
+        the service."""
         return [*self.frames, *self.made]
 
 

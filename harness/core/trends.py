@@ -42,7 +42,7 @@ class Series:
 
     @property
     def estimates(self) -> list[RateEstimate]:
-        """What the change-point test reads."""
+        """The rates for the change-point test."""
         return [RateEstimate(one.rate, one.low, one.high) for _, _, one in self.points]
 
 
@@ -70,7 +70,7 @@ class SeriesChange:
         return len(self.series.points) - self.change.index
 
     def conditions(self) -> list[str]:
-        """What else differs between the two runs, in words."""
+        """The other differences between the two runs, in words."""
         found = []
         for name in CONDITIONS:
             old, new = getattr(self.before, name), getattr(self.after, name)
@@ -169,7 +169,7 @@ class Comparison:
 
 
 def compare(old: RunEntry, new: RunEntry) -> Comparison:
-    """What changed from ``old`` to ``new``."""
+    """The differences between two runs."""
     pairs = _pairs(old, new)
     both: list[tuple[TrialEntry, TrialEntry, Measured, Measured]] = []
     missing: list[str] = []

@@ -43,7 +43,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Exhaustion:
-    """When the service reaches the nearest ceiling at the present rate."""
+    """The forecast of when the service reaches the nearest ceiling at the present rate."""
 
     ceiling: str  # RLIMIT_NOFILE, zmq max_sockets, pids.max, …
     limit: float
@@ -106,7 +106,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """How the service exited under load."""
+    """The exit of the service under load."""
 
     returncode: int | None
     signal: str | None  # SIGABRT …

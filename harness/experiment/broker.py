@@ -48,7 +48,7 @@ def needs_proxy(dialect: str, faults: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSetup:
-    """How the broker of a trial behaves. behaviour: ``answering``, ``silent`` from the first
+    """The behaviour of the broker of a trial. behaviour: ``answering``, ``silent`` from the first
     load on, or ``flapping`` (silent in every second cycle). faults: on from the broker's start, as for ``fake-broker
     --fault``. proxied: a TCP proxy in front, for faults of the transport."""
 

@@ -278,7 +278,7 @@ def load(path: Path) -> ClaimsRecord:
 
 
 def tested(spec: ProfileSpec) -> str:
-    """How a trial is made, in a few words."""
+    """A trial's settings in a few words."""
     load = spec.load
     clients = (
         "1 to {} clients".format(max(load["ramp"]))

@@ -1,4 +1,4 @@
-"""How long the service takes to close what departed clients leave behind, learned from the closes themselves."""
+"""The time that a service takes to close the sockets of departed clients, learned from the closes themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LATE = 10.0  # seconds: longer closes are waited for only while sockets of depar
 
 @dataclass(slots=True)
 class CloseTimes:
-    """What one trial has shown so far. settle: seconds without change that the user asked for.
+    """The close times that one trial has shown so far. settle: seconds without change that the user asked for.
 
     slowest: seconds from the end of a load to the latest close. moved: seconds until no count moved any more.
     base: descriptors at the last level. unnoticed: sockets of departed clients at the last level.
@@ -74,7 +74,7 @@ class CloseTimes:
 
 
 def _last_fall(seen: list[tuple[float, int]]) -> float:
-    """When a count last fell to a new minimum, by more than a straggler; 0 if it did not.
+    """The time at which a count last fell to a new minimum, by more than a straggler; 0 if it did not.
 
     Only new minima count: descriptors that open and close all the time reach their minimum at once."""
     if not seen:

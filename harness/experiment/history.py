@@ -25,7 +25,7 @@ INSTALL = "the history needs SQLAlchemy and Alembic; install them: pip install s
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the history is. explicit: named by an option or the environment, not by default."""
+    """The place of the history. explicit: named by an option or the environment, not by default."""
 
     name: str
     explicit: bool

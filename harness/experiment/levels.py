@@ -238,7 +238,7 @@ class LevelReader:
         return levels
 
     def _events(self, since: float) -> tuple[str, ...]:
-        """What happened to processes that existed before the cycle: a restart must be reported as a restart, never as
+        """The events of processes that existed before the cycle: a restart must be reported as a restart, never as
         a fix. A process that started and exited within the cycle, such as a shell command, is left out."""
         events = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
         # The trailing space keeps pid 12 from matching pid 123.

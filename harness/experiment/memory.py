@@ -37,7 +37,7 @@ class MemoryRun:
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """When snapshots are taken, in seconds: the first ``after`` the start, then one ``every`` interval, until
+    """The times of snapshots, in seconds: the first ``after`` the start, then one ``every`` interval, until
     ``duration``; None: until the program ends. frames: depth of the stacks."""
 
     every: float

@@ -67,7 +67,7 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class JudgementOptions:
-    """What is measured, for how long, and what is allowed. Times are in seconds.
+    """The measurement: its limits of time, its sensitivity and its budget. Times are in seconds.
 
     sensitivity: smallest leak per answered stream that must not be missed. max_time: of the whole guard. cycles: load
     cycles at most. settle: time without change after which a level is read. settle_timeout: time after which a

@@ -1,4 +1,4 @@
-"""Where a run was made: machine, commit, branch and CI job. Anything that cannot be found out is left empty."""
+"""The origin of a run: machine, commit, branch and CI job. Anything that cannot be found out is left empty."""
 
 from __future__ import annotations
 

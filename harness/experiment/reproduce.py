@@ -66,8 +66,8 @@ class ProfileSpec:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What the reference service describes. variations: profiles under other conditions, by name. claims: the
-    claims, each with the profiles or variations that test it."""
+    """The catalogue that the reference service prints. variations: profiles under other conditions, by name. claims:
+    the claims, each with the profiles or variations that test it."""
 
     profiles: Mapping[str, ProfileSpec]
     variations: Mapping[str, ProfileSpec]

@@ -1,4 +1,4 @@
-"""How a service exited: by itself or stopped by the harness, and the end of its log."""
+"""The exit of a service, by itself or stopped by the harness, and the end of its log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INTERRUPTED_GRACE = 1.0  # seconds for a service to stop after the user has inte
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """How the service stopped. notes: for the record of the trial."""
+    """The result of stopping a service. notes: for the record of the trial."""
 
     returncode: int | None
     last_words: tuple[str, ...]
@@ -35,8 +35,8 @@ class Stopped:
 def exit_info(
     target: Target, *, at: float, connections: int, during: str, cwd: Path | None = None
 ) -> ExitInfo:
-    """How a service exited. at: seconds since its start. connections: opened until then. during: see ExitInfo. cwd: its
-    working directory, in which the kernel writes its core file."""
+    """The exit of a service. at: seconds since its start. connections: opened until then. during: see ExitInfo. cwd:
+    its working directory, in which the kernel writes its core file."""
     code = target.poll()
     # SIGKILL leaves nothing in the log of the service; the kernel's log says whether memory ran out.
     lines = (*target.tail(LOG_LINES), *(oom_kills(target.pid) if code in KILLED else ()))

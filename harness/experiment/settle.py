@@ -23,9 +23,10 @@ CENSUSES_WHILE_FLUCTUATING = 5  # the lowest of them counts
 
 @dataclass(frozen=True, slots=True)
 class SettleResult:
-    """How the service settled. level: hot-lane counts once settled. idle_cpu: cores used while idle, None where it
-    could not be read. fluctuating: settled although the counts named in ``moving`` still change. stable: nothing
-    changed for the whole long window, which is needed only while counts are above the last level."""
+    """The result of waiting until a service has settled. level: hot-lane counts once settled. idle_cpu: cores used
+    while idle, None where it could not be read. fluctuating: settled although the counts named in ``moving`` still
+    change. stable: nothing changed for the whole long window, which is needed only while counts are above the last
+    level."""
 
     settled: bool
     moving: str
@@ -87,7 +88,7 @@ class ConnectedClients:
 
 @dataclass(frozen=True, slots=True)
 class SettleCriteria:
-    """What counts as settled; times are in seconds. window: how long counts must stay unchanged, or their
+    """The criteria of a settled service; times are in seconds. window: how long counts must stay unchanged, or their
     minimum for four times ``settle``. timeout: after which the counts count as never settling. pace: between two
     samples. long_window: replaces ``window`` while counts are above the last level. accept_falling: counts that
     fall all the time have a level too."""

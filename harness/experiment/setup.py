@@ -48,7 +48,7 @@ class TrialSetup:
 
     @property
     def judgement(self) -> JudgementOptions:
-        """What is measured and what is allowed."""
+        """The measurement and its limits."""
         return self.request.judgement
 
     @property

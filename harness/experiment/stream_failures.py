@@ -1,4 +1,4 @@
-"""When to stop loading: a service that is down, or refuses every stream, yields no further information."""
+"""Decides when to stop loading: a service that is down, or refuses every stream, yields no further information."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class TargetRuntime:
     def attribute(
         self, cycle: Cycle, per: str, *, stays: bool = False, left: Left = endless
     ) -> Places | None:
-        """Where the target grows, over further cycles; None when that cannot be found out.
+        """The places where the target grows over further cycles; None when they cannot be found.
 
         per: what ``cycle`` counts, such as ``connection``. stays: whether the target keeps running after an
         interruption. left: seconds that remain for the search.

@@ -38,7 +38,7 @@ class Exports(Closing):
 
     @property
     def troubles(self) -> list[str]:
-        """What failed after the start, in one line each."""
+        """The failures after the start, one line each."""
         return self._publishers.troubles
 
     def begin(self, run: str, mode: str) -> None:

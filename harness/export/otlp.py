@@ -36,7 +36,8 @@ READER_LOGGER = "opentelemetry.sdk.metrics._internal.export"
 
 
 def endpoint_of(url: str) -> str:
-    """Where metrics go: a URL without a path gets the standard one. Raises ConfigError, which does not quote it."""
+    """The address for metrics: a URL without a path gets the standard one. Raises ConfigError, which does not quote
+    it."""
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and bool(parts.hostname)

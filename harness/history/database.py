@@ -186,7 +186,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong and what to do, with the database's own message for an unknown error."""
+    """The reason of an error and the next step, with the database's own message for an unknown error."""
     cause = getattr(error, "orig", None) or error
     words = " ".join(str(cause).split())
     for sign, meaning in (

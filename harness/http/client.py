@@ -50,7 +50,7 @@ class Response:
 
     @property
     def status(self) -> int:
-        """Of the final response: 200 to 599, or 101."""
+        """The status of the final response: 200 to 599, or 101."""
         return self._parser.status
 
     @property

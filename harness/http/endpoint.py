@@ -27,7 +27,7 @@ _SAFE = "/?%:@!$&'()*+,;=-._~[]"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a request goes. host: of IPv6 with its zone, ``fe80::1%eth0``. unix: path of a Unix socket, or "".
+    """The destination of a request. host: of IPv6 with its zone, ``fe80::1%eth0``. unix: path of a Unix socket, or "".
     target: path and query.
 
     authorization: from user:password@ in the URL (RFC 7617), or "".
@@ -110,7 +110,7 @@ class Endpoint:
 
     @property
     def place(self) -> str:
-        """Where the service must listen, in words: ``port 8000``."""
+        """The place at which the service must listen, in words: ``port 8000``."""
         return f"the Unix socket {self.unix}" if self.unix else f"port {self.port}"
 
     def join(self, location: str) -> Endpoint:

@@ -1,4 +1,4 @@
-"""How to reach an endpoint: addresses and TLS. Looking up a name is the only network access here."""
+"""Routes to endpoints: addresses and TLS. Looking up a name is the only network access here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How an origin is reached: addresses to try in turn, and TLS or None."""
+    """The route to an origin: addresses to try in turn, and TLS or None."""
 
     addresses: tuple[Address, ...]
     tls: ssl.SSLContext | None = None

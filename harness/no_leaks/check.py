@@ -45,7 +45,7 @@ def count(leaks: Mapping[str, list[str]]) -> str:
 
 
 def grown(before: Snapshot, after: Snapshot, *, ignore: Iterable[Ignore] = (), spare: int = 0) -> Leaks:
-    """What is in ``after`` and was not in ``before``. spare: bytes of traced memory that may be retained."""
+    """The things in ``after`` that were not in ``before``. spare: bytes of traced memory that may be retained."""
     found: Leaks = {}
     ignores = tuple(ignore)
     for kind, things in after.things.items():

@@ -125,7 +125,7 @@ class Guard:
         return verdict
 
     def _explained(self, done: Guarded) -> tuple[str, ...]:
-        """What the terminal of ``harness guard`` shows, line by line."""
+        """The lines that ``harness guard`` shows on a terminal."""
         lines = facts_of(done.trial, report=str(done.report), root=str(self._root)).lines()
         return tuple(done.run.redact.text(line) for line in lines)
 

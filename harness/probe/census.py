@@ -106,7 +106,7 @@ def _counts(readings: list[HotReading]) -> dict[str, int]:
 
 
 def _examples(fds: Tally, mapped: Tally, named: Tally, zombies: list[str]) -> dict[str, tuple[str, ...]]:
-    """By class for descriptors, by ``metric/kind`` for all else."""
+    """Examples by class for descriptors, by ``metric/kind`` for all else."""
     found = {kind: tuple(kept) for kind, kept in fds.examples.items()}
     found.update((f"mappings/{kind}", tuple(kept)) for kind, kept in mapped.examples.items())
     found.update((f"threads/{kind}", tuple(kept)) for kind, kept in named.examples.items())

@@ -101,7 +101,7 @@ def _damaged(what: str, why: object) -> ProbeError:
 
 
 def at_of(data: Mapping[str, Any]) -> float:
-    """When a sample was taken, by the remote clock. Raises ProbeError."""
+    """The time of a sample, by the remote clock. Raises ProbeError."""
     at = data.get("at", 0.0)
     if not _is_number(at):
         raise _damaged("sample", f"at is {at!r}")

@@ -61,7 +61,7 @@ class RemoteCommand:
                 self._stderr_tail = (self._stderr_tail + data)[-4096:]
 
     def _next(self, pipe: int, most: int) -> bytes:
-        """What is in the pipe, at most ``most`` bytes; empty at end of file, and once the command was stopped."""
+        """The bytes in the pipe, at most ``most`` of them; empty at end of file, and once the command was stopped."""
         ready = select.poll()
         ready.register(pipe, select.POLLIN)
         ready.register(self._wake, select.POLLIN)
@@ -94,7 +94,7 @@ class RemoteCommand:
             ) from None
 
     def why(self) -> str:
-        """How the command ended, with the last line of its stderr."""
+        """The exit of the command in words, with the last line of its stderr."""
         code = self._ended(END_TIMEOUT)
         self._errors.join(1.0)
         # The reason is usually the last line: ssh prints banners and warnings before it.

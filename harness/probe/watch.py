@@ -63,11 +63,11 @@ class View:
         self.events = [*self.events, *sample.events][-4:]
 
     def grown(self) -> list[Growth]:
-        """What grew since the first census, largest first."""
+        """The growth since the first census, largest first."""
         return difference(self.first, self.last) if self.first and self.last else []
 
     def words(self) -> str:
-        """What grew, as text; memory only from MEMORY_NEWS on. Empty if nothing grew."""
+        """The growth as text; memory only from MEMORY_NEWS on. Empty if nothing grew."""
         grown = {growth.key: growth.by for growth in self.grown()}
         counts = sentence({key: by for key, by in grown.items() if key.metric != "memory"}, per="")
         memory = grown.get(Key("memory", "anonymous"), 0.0)

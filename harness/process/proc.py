@@ -1,4 +1,4 @@
-"""What /proc says about the processes of a target: its tree, and of each its users, arguments and environment."""
+"""Reads the processes of a target from /proc: its tree, and the users, arguments and environment of each process."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def _section(
 
 
 def _search_limits(trial: Trial) -> list[str]:
-    """What the list of places leaves out, and why."""
+    """The omissions of the list of places, with their reasons."""
     found = trial.places
     if found is None:
         return []

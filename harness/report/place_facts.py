@@ -1,4 +1,4 @@
-"""Where it grows, as facts: the line in the source, what holds the growth, or why no place is known."""
+"""The place of a growth as facts: the line in the source, the container that holds it, or why no place is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a trial was judged, metric by metric: levels, candidate drivers, the rule that decided, what would change it."""
+"""Explains how a trial was judged, metric by metric: levels, candidate drivers, the rule that decided, and what would
+change it."""
 
 from __future__ import annotations
 
@@ -82,7 +83,7 @@ def _drivers(key: Key, one: Assessed, read: Series) -> Iterator[str]:
 
 
 def change(trial: Trial, key: Key, one: Assessed) -> str:
-    """What would have changed the decision."""
+    """The change that would have led to another decision."""
     amount = in_bytes(key.metric, key.kind)
     what = noun(key.metric, key.kind) if amount else plural(noun(key.metric, key.kind))
     match one.status:

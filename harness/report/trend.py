@@ -133,7 +133,7 @@ def markdown(found: Sequence[SeriesChange], series: Sequence[Series]) -> str:
 
 
 def _unit(unit: str) -> str:
-    """What follows a rate: ``fds/connection``, and ``per connection`` where the amount has its unit."""
+    """The text after a rate: ``fds/connection``, and ``per connection`` where the amount has its unit."""
     return f"per {unit.partition('/')[2]}" if unit.startswith("B/") else unit
 
 
@@ -147,7 +147,7 @@ def interval(one: Difference) -> str:
 
 
 def compared(comparison: Comparison) -> list[str]:
-    """For a terminal: what got worse, what got better, how many did neither."""
+    """The comparison for a terminal: metrics that got worse, those that got better, and the number of the others."""
     text = [f"outcome: {name}: {old} → {new}" for name, old, new in comparison.outcomes]
     same = 0
     for one in comparison.differences:

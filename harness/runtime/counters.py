@@ -135,15 +135,15 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What grew, the most useful place first. more: how many further places were left out. notes: the limits of the
-    search."""
+    """The places that grew, the most useful first. more: how many further places were left out. notes: the limits of
+    the search."""
 
     growths: tuple[Growth, ...]
     more: int = 0
     notes: tuple[Note, ...] = ()
 
     def lines(self) -> tuple[str, ...]:
-        """As a text: the top ones, "and N more places", then the notes."""
+        """The attribution as text: the first places, "and N more places", then the notes."""
         more = (f"and {counted(self.more, 'more place')}",) if self.more else ()
         return (*(growth.line() for growth in self.growths), *more, *(note.text for note in self.notes))
 

@@ -1,4 +1,4 @@
-"""Where a Go grows: its profiles and its dump of every goroutine become places. Pure.
+"""Turns the profiles of a Go service, and its dump of every goroutine, into places. Pure.
 
 Formats: runtime/pprof, the text of ``debug=1`` (pprof.go, writeHeapInternal and printCountProfile) and of ``debug=2``.
 """

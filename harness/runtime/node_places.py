@@ -1,4 +1,5 @@
-"""Where the objects of a Node grow: containers, the lines that add to them, and lines found in a function's source.
+"""Finds the places where the objects of a Node service grow: containers, the lines that add to them, and lines found in
+a function's source.
 
 V8's sampling heap profiler knows only the first line of a function. The agent records which lines add to a growing
 container. If it saw none, the source of the function is searched for the expression. Pure, except for reading that

@@ -173,7 +173,7 @@ class PythonCounters(AgentReader):
 
     @as_probe_error
     def waiting(self) -> dict[python_sites.Place, int]:
-        """Where tasks, greenlets and threads wait: place → their number."""
+        """The places where tasks, greenlets and threads wait, with their numbers."""
         return python_sites.places(answer.body["sites"] for answer in self._ask("sites"))
 
     @as_probe_error

@@ -190,8 +190,8 @@ def next_step(
     held: Held | None = None,
     recipe: str | None = None,
 ) -> str:
-    """What to do first. driver, metric, kind: of the finding; runtime: of the service, as its record names it. held:
-    the container in which the growth was found, which is then named. recipe: of the finding, if one fits."""
+    """The first step to take. driver, metric, kind: of the finding; runtime: of the service, as its record names it.
+    held: the container in which the growth was found, which is then named. recipe: of the finding, if one fits."""
 
     def for_runtime(table: Mapping[str, str]) -> str:
         return table.get(runtime or "", table[""])

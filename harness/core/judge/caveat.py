@@ -118,7 +118,7 @@ def _failing(total: Ledger, worst: str) -> str:
 
 
 def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
-    """What remains undecided although the load reached the service."""
+    """The caveat of metrics that remain undecided although the load reached the service."""
     unsettled = [o for o in trial.observations if o.complete and not o.settled]
     if unsettled and len(unsettled) * 2 >= len(trial.observations):
         return Caveat(

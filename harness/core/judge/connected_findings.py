@@ -72,7 +72,7 @@ def _driver(one: Grown) -> tuple[str, float, str]:
 
 
 def bounds(trial: Trial) -> list[Bound]:
-    """How much each key may grow per connected hour, as far as the hold cycles could have seen it (95 %)."""
+    """The largest growth of each key per connected hour that the hold cycles could have missed (95 %)."""
     known = {one.key for one in certain(trial)}
     most: dict[Key, tuple[float, float]] = {}
     for seen in holds(trial):

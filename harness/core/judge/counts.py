@@ -89,7 +89,7 @@ def without_changed_states(
 
 
 def _without_clients(one: Series) -> float:
-    """By how much a count grew in the spans without clients."""
+    """The growth of a count in the spans without clients."""
     spans = zip(one.increments, one.column("connection"), strict=True)
     return math.fsum(value for value, clients in spans if clients <= 0)
 

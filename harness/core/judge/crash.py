@@ -1,4 +1,4 @@
-"""How a service crashed: exit code, signal, log, position in the load, and growth before the crash."""
+"""The evidence of a crash: exit code, signal, log, position in the load, and growth before the crash."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _accepted(leaking: Mapping[Key, Assessed], key: Key) -> bool:
 
 
 def retained_text(one: Assessed) -> str:
-    """How long the growth has been retained, and the option for a service that retains it on purpose."""
+    """The time for which the growth has been retained, and the option for a service that retains it on purpose."""
     if one.idle_evidence is None:
         return ""
     age = math.floor(one.idle_evidence.age)

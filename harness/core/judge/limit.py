@@ -42,7 +42,7 @@ class Limit:
 
 
 def limit_of(trial: Trial) -> Limit | None:
-    """Where the service stopped serving; None if it still serves, never served, or limits the rate."""
+    """The cycle in which the service stopped serving; None if it still serves, never served, or limits the rate."""
     loads = [
         (index, o.ledger)
         for index, o in enumerate(trial.observations)
@@ -63,7 +63,8 @@ def limit_of(trial: Trial) -> Limit | None:
 
 
 def _failures(ledger: Ledger) -> dict[str, int]:
-    """What clients got instead of an answer, in words. Resets by the client and rate limits are not failures."""
+    """The failures that clients got instead of an answer, in words. Resets by the client and rate limits are not
+    failures."""
     # A rate limit is a 429.
     statuses = {code: count for code, count in ledger.statuses.items() if code >= 500}
     found = {f"only status {code}": count for code, count in statuses.items()}
@@ -130,7 +131,7 @@ def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) ->
 
 
 def _roughness(rate: float) -> float:
-    """How far a rate is from a whole number, as a share of it, in steps of TIE_SHARE."""
+    """The distance of a rate from a whole number, as a share of it, in steps of TIE_SHARE."""
     return round(abs(rate - max(1, round(rate))) / max(rate, 1e-9) / TIE_SHARE)
 
 
@@ -146,7 +147,8 @@ def _missed(grown: Sequence[float], column: Sequence[float]) -> float:
 
 
 def moments_before(found: Sequence[Moment], trial: Trial, limit: Limit) -> int:
-    """How many moments had been read when the service stopped serving, the last partly answered cycle included."""
+    """The number of moments that were read before the service stopped serving, the last partly answered cycle
+    included."""
     started = trial.observations[limit.cycle].started
     return sum(1 for moment in found if moment.at <= started)
 

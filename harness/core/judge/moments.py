@@ -114,7 +114,7 @@ class Series:
 
 
 def _cycle_totals(observation: Observation) -> dict[str, float]:
-    """What the clients and the broker did in one cycle. ``answered``: streams that reached the handler."""
+    """The sums of what the clients and the broker did in one cycle. ``answered``: streams that reached the handler."""
     ledger = observation.ledger
     modes = ledger.by_mode
     stalls = float(modes.get("stall", 0))

@@ -211,7 +211,7 @@ def _fits(recipe: Recipe, left: Mapping[str, float], grown: Mapping[str, float])
 
 
 def sentence(rates: Mapping[Key, float], *, per: str = "connection") -> str:
-    """What grew, in words: ``+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket
+    """The growth in words: ``+1 eventfd and +1 tcp-out to port 9797 per connection: a ZeroMQ socket
     opened and never closed``; several causes one after the other. "" when nothing grew. per: the unit of the rates; ""
     for plain amounts."""
     recipes = explain(rates, each=bool(per))

@@ -112,7 +112,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
 def _swept(
     trial: Trial, key: Key, found: Sequence[Moment], levels: Sequence[float], factor: str
 ) -> float | None:
-    """When a sweep took place during a load, in seconds; None without one. Loads that reached a ceiling of the kernel,
+    """The time of a sweep during a load, in seconds; None without one. Loads that reached a ceiling of the kernel,
     or a service that had stopped serving, are left out: they added less because of that."""
     bound, limit = ceiling_of(key, trial.target.limits), limit_of(trial)
     served = trial.observations[limit.cycle].started if limit else math.inf

@@ -1,4 +1,4 @@
-"""How long growth is retained. Growth that outlives the retention time is a leak; growth released before is not.
+"""Tests how long growth is retained. Growth that outlives the retention time is a leak; growth released before is not.
 
 Services release late for good reasons: sessions expire, pools close idle connections, a sweep runs every 30 seconds.
 While clients connect, late release looks exactly like a leak. Without clients the two differ: the level of a late
@@ -68,7 +68,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class IdleEvidence:
-    """What the readings without clients show of growth.
+    """The evidence about growth from readings without clients.
 
     age: seconds for which growth from the oldest streams has been retained. fallen: units released. tested: units that
     any release within the retention time would have released at least. idle: longest time without a client at any of
@@ -362,7 +362,7 @@ def _seconds(value: float) -> str:
 
 
 def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: str) -> float | None:
-    """When the last load ended that added much less than the others, in seconds since the run's start; None without
+    """The end of the last load that added much less than the others, in seconds since the run's start; None without
     one. Nothing else shows a sweep that takes place during a load, and everything that remains is younger than it.
 
     The result is None unless most loads added exactly the same per unit of ``factor``, or per answered stream: by

@@ -82,7 +82,7 @@ def confirmed(trial: Trial, goal: Goal | None = None) -> tuple[Trial, tuple[Plan
 
 
 def claims(trial: Trial) -> dict[Key, float]:
-    """What a pass of this trial excludes: units per connection by key."""
+    """The leaks that a pass of this trial excludes: units per connection by key."""
     found = moments(trial)
     keys = {key for moment in found for key in moment.levels}
     wanted = {key: trial.sensitivity for key in sorted(keys) if key.metric in CERTIFIED and not key.kind}

@@ -307,7 +307,7 @@ def _cause(signature: Signature, lines: Sequence[str], line: str) -> str:
 
 
 def meaning(name: str) -> str:
-    """What a signature means, in one clause; or the name itself if it is unknown, such as one in an old record."""
+    """The meaning of a signature in one clause; or the name itself if it is unknown, such as one in an old record."""
     return next((each.meaning for each in SIGNATURES if each.name == name), name)
 
 

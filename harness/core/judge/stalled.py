@@ -41,7 +41,7 @@ def stalled(trial: Trial) -> str | None:
 
 
 def ran_out(trial: Trial) -> str | None:
-    """What a running service has exhausted according to its log: "descriptors ran out: LINE"."""
+    """The resource that a running service has exhausted according to its log: "descriptors ran out: LINE"."""
     found = find(list(trial.about.last_words))
     if found is None or found.signature.name not in EXHAUSTED:
         return None

@@ -103,7 +103,7 @@ def judge(trial: Trial) -> Verdict:
 
 
 def suspicion(trial: Trial) -> str:
-    """What is suspected so far, for the live view: "suspected: +1.00 fds per answered stream". Empty
+    """The suspected growth so far, for the live view: "suspected: +1.00 fds per answered stream". Empty
     while nothing is."""
     trial = last_process(trial)
     found = moments(trial)

@@ -111,7 +111,7 @@ def holds(trial: Trial) -> list[Observation]:
 
 
 def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
-    """What grew in one hold cycle of a trial, by key."""
+    """The growth in one hold cycle of a trial, by key."""
     index = trial.observations.index(seen)
     # The first hold is a warm-up for streams of its length, so memory that remains after it proves nothing.
     first = not any(o.spec.phase is Phase.HOLD for o in trial.observations[:index])
@@ -139,7 +139,7 @@ def grown(
     before: Mapping[Key, float] = MappingProxyType({}),
     after: Sequence[Observation] = (),
 ) -> Iterator[Grown]:
-    """What grew in one hold cycle, by key. Where the heap is counted from inside, resident bytes say nothing.
+    """The growth in one hold cycle, by key. Resident bytes are left out where the heap is counted from inside.
 
     doubling: the collector of the service lets a heap grow to twice its live part. before: the levels without clients
     before the hold, where they can be compared. after: the cycles that followed.

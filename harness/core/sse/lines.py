@@ -74,7 +74,7 @@ class Lines(ABC):
         return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _careful(self, chunk: bytes, out: Any) -> bytes | None:
-        """What the chunk still holds, unified, once no event is open; None when all of it was taken."""
+        """Process the chunk until no event is open, and return the rest of it, unified; None if nothing is left."""
         # A stream that exceeded a limit stays failed: nothing after that can be decoded reliably.
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
@@ -125,7 +125,8 @@ class Lines(ABC):
         self._odd = self._open or self._after_cr
 
     def _by_line(self, chunk: bytes, out: Any, *, until_blank: bool) -> int:
-        """Where the first line after a blank one starts, or -1 when the chunk has been used up."""
+        """Process lines; returns the start of the first line after a blank one, or -1 when the chunk has been used
+        up."""
         at = 0
         try:
             while True:

@@ -222,7 +222,7 @@ class _Fit:
 
 
 def _widths(ages: Sequence[int]) -> list[float]:
-    """How many ages each of the grid stands for."""
+    """The number of ages that each age of the grid stands for."""
     ends = [ages[0] - 0.5, *((a + b) / 2 for a, b in pairwise(ages)), ages[-1] + 0.5]
     return [after - before for before, after in pairwise(ends)]
 

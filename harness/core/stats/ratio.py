@@ -1,4 +1,4 @@
-"""By which factor one set of measurements exceeds another, with an interval that assumes no distribution.
+"""The factor by which one set of measurements exceeds another, with an interval that assumes no distribution.
 
 The estimate is the median of all pairwise ratios (Hodges and Lehmann 1963, on logarithms). Its interval ends at the
 ratios between which the exact Mann-Whitney distribution puts at least 95 %.
@@ -17,7 +17,7 @@ MIN_RUNS = 5  # runs on each side: below four no rank leaves so little outside
 
 
 def factor(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float] | None:
-    """How many times as large ``first`` is as ``second``, with its 95 % interval; all values above 0. None with fewer
+    """The factor by which ``first`` exceeds ``second``, with its 95 % interval; all values above 0. None with fewer
     than ``MIN_RUNS`` values on either side."""
     if min(len(first), len(second)) < MIN_RUNS:
         return None

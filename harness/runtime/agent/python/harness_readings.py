@@ -1,4 +1,4 @@
-"""What the agent counts. Standard library only; it is loaded at startup, so it imports C modules alone.
+"""The counters of the agent. Standard library only; it is loaded at startup, so it imports C modules alone.
 
 Every count is taken after a collection and before anything is allocated to report it. Only attributes of
 ``type`` itself and C slots are used: no code of the target runs because it was counted.

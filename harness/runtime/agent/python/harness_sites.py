@@ -25,8 +25,8 @@ _started_here = [False]
 
 
 def sites(_: int = 0) -> dict[str, object]:
-    """Where live tasks, greenlets and threads wait: groups of equal stacks, outermost frame first. And where
-    descriptors were opened that are still open."""
+    """The places where live tasks, greenlets and threads wait, as groups of equal stacks, outermost frame first; and
+    the places where descriptors that are still open were opened."""
     collected = harness_readings.collect()
     everything = gc.get_objects()
     groups: dict[tuple[object, ...], int] = {}
@@ -118,7 +118,7 @@ def untrace(_: int = 0) -> dict[str, object]:
 
 
 def snapshot(_: int = 0) -> dict[str, object]:
-    """What is alive of all that was allocated since tracing began, by traceback (innermost frame first).
+    """The live allocations since tracing began, by traceback (innermost frame first).
 
     frames: [[file, line], …]; traces: [[blocks, bytes, [index into frames, …]], …]. The agent's own are left
     out. At most 100,000 tracebacks, those with the most bytes; ``dropped`` says how many more there were.
