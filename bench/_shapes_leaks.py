@@ -107,9 +107,8 @@ class _Paced(Clocked):
     pace: float
 
     def accepts(self, asked: int, rng: random.Random) -> int:
-        seconds = asked / self.pace + rng.uniform(
-            0.8, 1.2
-        )  # The capacity that the second before left unused is used at once.
+        # The capacity that the second before left unused is used at once.
+        seconds = asked / self.pace + rng.uniform(0.8, 1.2)
         return min(asked, max(1, round(self.each * seconds)))
 
 

@@ -115,9 +115,8 @@ def measure(file: str, leak: str) -> dict[str, object]:
 
 def main() -> int:
     """Guard the leaks that the command line names, and print the table."""
-    os.environ.setdefault(
-        "GODEBUG", "memprofilerate=1"
-    )  # each allocation is sampled, as docs/runtime.md advises
+    # Each allocation is sampled, as docs/runtime.md advises.
+    os.environ.setdefault("GODEBUG", "memprofilerate=1")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     chosen = [(file, leak) for file, leaks in ROWS.items() for leak in leaks]
     wanted = sys.argv[1:]

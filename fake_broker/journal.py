@@ -21,7 +21,7 @@ class Journal:
     """Owns the file. Raises OSError when it cannot be opened; later errors end the journal, not the broker."""
 
     def __init__(self, path: Path, *, limit: int = LIMIT) -> None:
-        # Without O_NONBLOCK, opening a pipe that nobody reads would block for ever.
+        # Without O_NONBLOCK, opening a pipe without a reader would block for ever.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags, 0o600)
         # The mode of a device must not be changed, and a pipe cannot be read back.
@@ -54,7 +54,7 @@ class Journal:
             self._end(str(error))
 
     def flush(self) -> None:
-        """Pass the buffered lines to the kernel; ``pending`` tells whether there are any."""
+        """Pass the buffered lines to the kernel; ``pending`` is true while there are any."""
         self.pending = False
         if self.ended is None:
             try:

@@ -237,7 +237,7 @@ class Loop:
         """Report peers that use another dialect on standard error. Otherwise their user only sees that nothing
         answers."""
         while self._broker.notices:
-            with contextlib.suppress(OSError):  # nobody reads it; the counters still have them
+            with contextlib.suppress(OSError):  # standard error has no reader; the counters still have them
                 sys.stderr.write(f"fake-broker: {self._broker.notices.pop(0)}\n")
                 sys.stderr.flush()
 

@@ -110,6 +110,7 @@ def read(path: Path) -> str:
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
+    # TOML that is nested too deeply, or an integer of more than 4,300 digits, raises other errors than a mistake does.
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -119,7 +120,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except (
         RecursionError,
         ValueError,
-    ) as error:  # nested too deeply, or an integer of more than 4,300 digits
+    ) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f'{path}: not TOML: {why}; expected a line such as fds = "0/connection"') from None
 

@@ -52,9 +52,8 @@ C_FILE = re.compile(
 
 def go_package(function: str) -> str:
     """``github.com/acme/orders/hub.(*Hub).Run`` → ``github.com/acme/orders/hub``."""
-    folder, slash, last = function.partition("[")[0].rpartition(
-        "/"
-    )  # a type argument may contain slashes too
+    # A type argument may contain slashes too.
+    folder, slash, last = function.partition("[")[0].rpartition("/")
     return folder + slash + last.partition(".")[0]
 
 

@@ -13,10 +13,11 @@ from harness.core.record import Trial
 from harness.core.verdict import Outcome, Verdict
 
 MIN_GROWTH = 0.005  # per check or connection; smaller changes of a count have other reasons
+# Metrics that repeat others: the same sockets seen from the broker, and the stacks of the same threads.
 SYMPTOMS = (
     "broker-peers",
     "mappings",
-)  # the same sockets seen from the broker; the stacks of the same threads
+)
 ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")  # already reported per check
 CLIENT_SOCKET_KINDS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
 MAX_GROWTH = 4  # kinds kept, greatest first

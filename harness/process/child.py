@@ -171,7 +171,7 @@ class Child:
                 self.returncode = message["exit"]
             if "exit" in message or "lost" in message:
                 self._ended.set()
-        # ``swept`` is the last line of every supervisor. Without it nobody has killed the descendants.
+        # ``swept`` is the last line of every supervisor. Without it the descendants may still run.
         if not self._swept:
             self.lost = self.lost or "both processes of its supervisor were killed"
             self._kill_marked()

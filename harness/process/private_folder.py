@@ -37,7 +37,7 @@ class PrivateFolder(Closing):
         draft = self.path / f"{LOCK}.new"
         self._lock: int | None = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        draft.rename(self.path / LOCK)  # from here on everyone who finds it also finds it locked
+        draft.rename(self.path / LOCK)  # from here on every run that finds it also finds it locked
 
     def close(self) -> None:
         """Remove it with all that is in it. Idempotent."""

@@ -67,7 +67,7 @@ def _read(descriptor: int, limit: int, option: str, expected: str, silent: float
         except BlockingIOError:
             continue
         if not chunk:
-            # read(2) returns no bytes at the end of a file, and also on a pipe that nobody has opened for writing
+            # read(2) returns no bytes at the end of a file, and also on a pipe that no process has opened for writing
             # (pipe(7)).
             if not pipe or found or not _awaits_writer(descriptor):
                 return bytes(found)

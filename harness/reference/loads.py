@@ -34,7 +34,7 @@ class Load:
 
 
 # 24 ticks of 4 checks of 2 descriptors are 192 per cycle: five whole cycles within 1,024.
-# Few connections: a twentieth of a descriptor is all that so many can certify; the defects leave 24 of each.
+# Few connections can exclude only a leak of a twentieth of a descriptor, and the defects leave 24 of each.
 PILING = Load(connections=8, concurrency=8, dwell=1.0, events=3, cycles=12, seconds=15, sensitivity=0.05)
 # For streams that never begin, or a crash that needs threads waiting side by side.
 SHARING = Load(connections=16, concurrency=16, dwell=4.0, events=0, cycles=6)

@@ -23,7 +23,7 @@ KEEP_ALIVE = 2  # seconds an idle HTTP connection is kept
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells the streams to end before it waits for them."""
+    """uvicorn, which ends the streams before it waits for them."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)

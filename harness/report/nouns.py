@@ -26,6 +26,7 @@ NOUNS = {
     ("memory", "objects"): "object",
     ("memory", "blocks"): "block",
 }
+# Counted in bytes: no plural.
 BYTE_NOUNS = {
     ("memory", ""): "memory",
     ("memory", "heap-bytes"): "heap",
@@ -33,7 +34,7 @@ BYTE_NOUNS = {
     ("memory", "anonymous"): "anonymous memory",
     ("memory", "rss"): "resident memory",
     ("memory", "uss"): "private memory",
-}  # counted in bytes: no plural
+}
 DRIVERS = {
     "answered-stream": "answered stream",
     "client": "distinct client",

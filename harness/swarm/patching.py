@@ -57,6 +57,7 @@ def begin() -> None:
 
 
 def imported() -> None:
-    """Collect garbage from now on, and never look at what was imported: it stays as long as the process."""
+    """Collect garbage from now on, and leave out everything that was imported, because it stays for the life of the
+    process."""
     gc.freeze()
     gc.enable()

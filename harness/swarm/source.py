@@ -305,7 +305,7 @@ class EventSource:
         return event
 
     def restart(self) -> None:
-        """Drop the connection and connect anew after the reconnection time."""
+        """Drop the connection and reconnect after the reconnection time."""
         if self._stream is not None:
             self._stream.fail(causes.CLOSED)
 

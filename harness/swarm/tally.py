@@ -69,7 +69,7 @@ class Tally:
         open_now = self.opened - self.closed - len(self._ended)
         if open_now > self.peak:
             self.peak = open_now
-        # The number of open streams rose from none: a new burst, in which a service may fill its pools anew.
+        # The number of open streams rose from none: a new burst, in which a service may fill its pools again.
         if open_now == 1:
             self.bursts += 1
 

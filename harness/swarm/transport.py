@@ -90,7 +90,7 @@ class Server(BaseSocket):
                 self._zap.recv_multipart()
             )
             known = mechanism == b"CURVE" and len(credentials) == 1
-            # In constant time, so that the time of the answer tells nothing about the key.
+            # In constant time, so that the time of the answer reveals nothing about the key.
             known = known and hmac.compare_digest(z85.encode(credentials[0]), self._known)
             verdict = (b"200", b"OK") if known else (b"400", b"unknown key")
             self._zap.send_multipart([version, request, *verdict, b"", b""])

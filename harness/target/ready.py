@@ -109,7 +109,7 @@ def check_free(url: str) -> None:
 
 def last_words(target: Watched) -> str:
     """The last line of words of the target's log, as part of an error line; empty where there is no log to read. A
-    bracket that closes a quoted traceback tells nothing."""
+    bracket that closes a quoted traceback has no words."""
     if not target.logs:
         return ""
     tail = [line.strip() for line in target.tail() if _WORD.search(line)]

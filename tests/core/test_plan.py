@@ -37,9 +37,8 @@ def test_a_steady_service_is_certified_and_no_cycle_more() -> None:
     assert phases(seen)[:4] == [Phase.WARMUP] * 3 + [Phase.IDLE]
     assert "certified" in reason
     loads = [o.ledger.opened for o in seen.observations if o.spec.phase is Phase.LOAD]
-    assert (
-        sum(loads[:-1]) < EXPECTED_LEAKS_CERTIFIED * 1000 <= sum(loads)
-    )  # a leak of 1/1000 would have shown 6.5 times
+    # A leak of 1/1000 would have shown 6.5 times.
+    assert sum(loads[:-1]) < EXPECTED_LEAKS_CERTIFIED * 1000 <= sum(loads)
 
 
 def test_a_leak_ends_the_plan_after_two_load_cycles() -> None:

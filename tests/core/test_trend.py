@@ -63,9 +63,8 @@ def test_a_bound_in_bytes_holds_what_the_noise_of_a_reading_could_hide() -> None
     heap = replace(series([5e6] * 7, cycles), key=Key("memory", "heap-bytes"))
     found = trend.assess(heap, sensitivity=128.0, floor=4096.0, least=1048576.0, readings_add=True)
     assert found.status == "bounded"
-    assert found.at_most == pytest.approx(
-        (3 + 4096) / 7200
-    )  # three bytes in 7,200 connections would claim too much
+    # Three bytes in 7,200 connections would claim too much.
+    assert found.at_most == pytest.approx((3 + 4096) / 7200)
 
 
 def test_small_steps_within_the_noise_add_up_in_the_bound() -> None:

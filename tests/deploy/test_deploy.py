@@ -366,10 +366,11 @@ def test_the_test_for_the_operator_has_the_fields_of_its_resource() -> None:
     known = {"image", "workers", "args", "env", "locustfile", "labels", "annotations", "master", "worker",
              "imagePullPolicy", "imagePullSecrets"}  # fmt: skip
     assert set(one["spec"]) <= known
+    # The operator puts these arguments before those of the spec.
     for role in (
         ["--master"],
         ["--worker", "--master-host", "leak-swarm"],
-    ):  # what the operator puts before them
+    ):
         check_locust([*role, *shlex.split(one["spec"]["args"])])
     (values,) = objects(folder / "values.yaml")
     assert set(values) <= {"image", "imagePullSecrets", "nameOverride", "fullnameOverride", "serviceAccount", "rbac",

@@ -177,9 +177,8 @@ def test_a_service_that_exits_during_the_search_has_crashed_and_the_leak_stays_c
         if next(calls) < cycles:
             return found
         os.kill(self.pid, signal.SIGSEGV)
-        with contextlib.suppress(
-            FileNotFoundError, ProcessLookupError
-        ):  # of a process that is reaped meanwhile
+        # The process may be reaped meanwhile.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             while Path(f"/proc/{self.pid}/cmdline").read_bytes():
                 pass
         return found

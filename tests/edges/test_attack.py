@@ -8,10 +8,11 @@ import pytest
 
 from tests.edges.attack import Cell, cells, wrong
 
+# One cell of each kind; tests/edges/test_after_verdict.py kills a target that is traced.
 FAST = (
     "supervisor-KILL-idle",
     "swarm-KILL-load",
-)  # tests/edges/test_after_verdict.py kills a target that is traced
+)
 
 
 @pytest.mark.timeout(120)

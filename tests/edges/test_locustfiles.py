@@ -83,14 +83,13 @@ def test_streams_appear_in_locusts_statistics(name: str, tmp_path: Path) -> None
 def test_the_report_of_a_run_without_a_web_ui_has_the_target_section(tmp_path: Path) -> None:
     with CountingServer(delay=0.0, timeout=60.0) as server:
         command = locust("status", server.port, *HEADLESS, "--html", "{u} users.html")
+        # A shell's background job ignores SIGINT, and its children inherit that.
         with subprocess.Popen(
             command,
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            ),  # a shell's background job ignores it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as child:
             try:
                 wait_for(lambda: child.poll() is not None or server.served(3), "streams")

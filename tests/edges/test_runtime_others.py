@@ -136,9 +136,8 @@ def test_go_a_leaked_slice_is_found_with_its_bytes(go_binary: Path, tmp_path: Pa
         first = found.growths[0]
         assert first.site.endswith(f"main.go:{line_of(GO, '// planted slice')} in main.keep"), found.lines()
         assert first.per_connection == pytest.approx(1.0, rel=SHARE)
-        assert first.bytes_per_connection == pytest.approx(
-            208, rel=0.2
-        )  # size class, and the slice of slices
+        # Size class, and the slice of slices.
+        assert first.bytes_per_connection == pytest.approx(208, rel=0.2)
 
 
 @needs_node

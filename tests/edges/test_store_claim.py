@@ -73,9 +73,8 @@ def test_runs_that_start_at_once_never_share_a_folder(tmp_path: Path) -> None:
 def test_a_run_that_looked_before_the_other_wrote_still_gets_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        claim, "holds", lambda *_: False
-    )  # the state that both see when they check at the same moment
+    # The state that both see when they check at the same moment.
+    monkeypatch.setattr(claim, "holds", lambda *_: False)
     paths = [RunDirectory.create(tmp_path / "out", run_id(NOW, number)).path for number in range(2)]
     assert paths == [tmp_path / "out", tmp_path / "out" / run_id(NOW, 1)]
 

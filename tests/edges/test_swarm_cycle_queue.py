@@ -105,9 +105,8 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
     assert ledger.by_mode == {mode: 8}
     assert ledger.answered == 0
     assert (ledger.unanswered, ledger.reset) == ((0, 8) if mode == "rst-early" else (8, 0))
-    assert count.by_end == {
-        "fin" if mode == "fin" else "rst-early": 8
-    }  # no head was sent: every RST is early
+    # No head was sent: every RST is early.
+    assert count.by_end == {"fin" if mode == "fin" else "rst-early": 8}
     assert (ledger.stalls, ledger.failed) == ((0, 0) if early else (8, 8))
     assert ledger.causes == ({} if early else {"stalled": 8})
     assert early or ledger.stream_seconds >= 8 * 0.3

@@ -71,15 +71,14 @@ def test_ctrl_c_while_users_are_started_ends_the_run_with_its_report(tmp_path: P
         host = f"http://127.0.0.1:{server.port}"
         command = [sys.executable, "-m", "locust", "-f", "interrupted.py", "--host", host, "--headless"]
         more = ["-u", "9", "-r", "9", "--html", "report.html"]
+        # A shell's background job ignores SIGINT, and its children inherit that.
         subprocess.run(
             [*command, *more],
             cwd=tmp_path,
             timeout=DEADLINE,
             check=True,
             capture_output=True,
-            preexec_fn=lambda: signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            ),  # a shell's background job ignores it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
 

@@ -88,9 +88,8 @@ def test_a_head_that_drips_holds_up_no_guard() -> None:
         with pytest.raises(TargetError, match=r"no headers within 1 s"):
             wait_ready(server.url, Alive(), timeout=0.5, http_answer=True)
         server.wait(lambda: len(server.returned) >= 2)
-        assert set(server.returned) == {
-            "gone"
-        }  # it sent single bytes until the client disconnected, which was soon
+        # It sent single bytes until the client disconnected, which was soon.
+        assert set(server.returned) == {"gone"}
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,8 @@ def test_an_identity_belongs_to_a_connection_and_goes_with_it(monitor: tuple[Mon
     one.meet(b"b", 7)  # another identity on the same connection takes its place
     assert (one.knows(b"a"), one.knows(b"b"), one.identities, one.identities_seen) == (False, True, 1, 2)
     one.meet(b"c", 8)
-    events.waiting = [
-        (zmq.EVENT_ACCEPTED, 8)
-    ]  # a descriptor is reused at once: its earlier connection has ended
+    # A descriptor is reused at once: its earlier connection has ended.
+    events.waiting = [(zmq.EVENT_ACCEPTED, 8)]
     one.drain()
     assert (one.knows(b"c"), one.identities, one.peers) == (False, 1, 2)
     events.waiting = [(zmq.EVENT_DISCONNECTED, 7)]

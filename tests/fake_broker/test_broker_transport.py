@@ -228,9 +228,8 @@ def test_no_descriptor_left_refuses_a_peer_and_ends_nothing(broker: Any) -> None
     taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
     free = next(number for number in range(len(taken) + 1) if number not in taken)
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(
-        pid, resource.RLIMIT_NOFILE, (free + 1, limits[1])
-    )  # one more: not the two that a peer needs
+    # One more: not the two that a peer needs.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free + 1, limits[1]))
     with (
         socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one,
         contextlib.suppress(ConnectionResetError),

@@ -20,12 +20,13 @@ CHECK = ("event", "connection")
 # ZeroMQ refuses the 1,024th socket of a context: the leak must be certain before.
 FEW = {"connections": 8, "concurrency": 8, "dwell": 1.0}
 SLOWER = ("--time-scale", "0.2")  # the last one holds
+# A connection whose client has disconnected; its class may change.
 LEFT = (
     "",
     "close-wait",
     "rowless-socket",
     "tcp-in",
-)  # a connection whose client has disconnected; its class may change
+)
 STALLED = {"connections": 60, "concurrency": 12}
 
 

@@ -17,9 +17,8 @@ from harness.experiment.run import Run
 def run(name: str, tmp_path: Path) -> tuple[Trial, bool, str]:
     spec = describe()[name]
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
-    trial = made.trial(
-        setup_for(spec, LoadOverrides(max_seconds=90.0))
-    )  # each crashes long before that; a busy machine is slower
+    # Each crashes long before that; a busy machine is slower.
+    trial = made.trial(setup_for(spec, LoadOverrides(max_seconds=90.0)))
     good, why = confirmed(replace(trial), spec)
     return trial, good, why
 

@@ -137,9 +137,8 @@ def test_a_leak_beside_a_late_release_stays() -> None:
         eventually(lambda: service.grown() >= 50, "nothing is retained", 2)
         eventually(lambda: service.grown() <= 42, "nothing is released", 6)
         time.sleep(1.5)  # longer than the release takes
-        assert service.grown() >= 39, (
-            "what leaks was given back"
-        )  # the check that it listens may have counted one
+        # The check that it listens may have counted one.
+        assert service.grown() >= 39, "what leaks was given back"
 
 
 @pytest.mark.parametrize("runtime", runtimes("asyncio", "go", "node", "java"))

@@ -20,9 +20,8 @@ from harness.core.record import Trial
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Waiting
 
-JUDGED_ONLY_IF_CERTAIN = (
-    "mappings",
-)  # an interpreter maps an arena now and then, so only a certain leak counts
+# An interpreter maps an arena now and then, so only a certain leak counts.
+JUDGED_ONLY_IF_CERTAIN = ("mappings",)
 MORE = (
     "allow more time or connections (--max-time, --connections), or accept a larger smallest leak "
     "(--sensitivity 1/100)"

@@ -116,9 +116,8 @@ def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, f
         return None
     rate = found.coefficients[0]
     chance = 1 + 2 * math.sqrt(2 / found.free)  # what χ² per degree of freedom exceeds by chance once in 20
-    if (
-        rate * total >= MIN_UNITS_FOR_SPREAD * size or found.dispersion > chance
-    ):  # the spread between spans is the better measure
+    # With many units a span, or more scatter than chance explains, the spread between spans is the better measure.
+    if rate * total >= MIN_UNITS_FOR_SPREAD * size or found.dispersion > chance:
         half = student95(found.free) * math.sqrt(found.dispersion) * found.errors[0]
     else:
         half = NORMAL_95 * found.errors[0]

@@ -21,9 +21,8 @@ from harness.core.verdict import Bound
 STREAM, HOUR = "stream", "hour"
 UNITS = {"answered-stream": STREAM, "hour": HOUR}
 PACE_CYCLES = 3  # last load cycles from which the number of answered streams per second is taken
-ZERO_CLASSES = frozenset(
-    {"fds"}
-)  # metrics whose classes are all read at once, so a missing class has zero members
+# Metrics whose classes are all read at once, so a missing class has zero members.
+ZERO_CLASSES = frozenset({"fds"})
 
 
 @dataclass(frozen=True, slots=True)

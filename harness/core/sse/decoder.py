@@ -118,7 +118,7 @@ class Decoder(Lines):
         return events
 
     def feed_with_comments(self, chunk: bytes) -> list[Event | Comment]:
-        """As feed, with the comments among the events, in the order of the stream. Slower."""
+        """Like ``feed``, with the comments among the events in the order of the stream; it is slower."""
         out: list[Event | Comment] = []
         self._keep_comments = True
         try:

@@ -91,9 +91,8 @@ def soon(action: Callable[[], object], back_in: object) -> bool:
         return 0
 
     _tries[:] = [None] * 1000
-    _pending[:] = [
-        ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(pending)
-    ]  # the interpreter keeps no reference
+    # The interpreter keeps no reference to the callback, so it is kept here.
+    _pending[:] = [ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(pending)]
     return add(_pending[0], None) == 0
 
 
