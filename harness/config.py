@@ -117,10 +117,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         found = re.search(r"^(.*) \(at line (\d+), column \d+\)$", str(error))
         place, why = (f"{path}, line {found[2]}", found[1]) if found else (str(path), str(error))
         raise ConfigError(f'{place}: not TOML: {why}; expected a line such as fds = "0/connection"') from None
-    except (
-        RecursionError,
-        ValueError,
-    ) as error:
+    except (RecursionError, ValueError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f'{path}: not TOML: {why}; expected a line such as fds = "0/connection"') from None
 
