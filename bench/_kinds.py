@@ -51,7 +51,7 @@ HEALTHY_COUNTS = (
     Kind("cache of 1,000", cache(1000)),
     Kind("thread pool of 40", thread_pool(40), key=THREADS),
     Kind("thread pool of 24", thread_pool(24), key=THREADS),
-    Kind("drift by the clock, 0.1/s", drift(0.1), true="time", longer=True),
+    Kind("drift over time, 0.1/s", drift(0.1), true="time", longer=True),
     Kind("opened on first use", lazy(5)),
     Kind("3 opened on first use", lazy(3)),
     Kind("late closes", late_close),
