@@ -60,6 +60,9 @@ HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
 # segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
 KERNEL_BUFFER_BYTES = 81_000.0
 MAX_FILL_SECONDS = 35.0  # longest such hold
+# Times the growth that leads to a longer hold that must be queued after that: the first and last readings of a hold do
+# not count.
+UNREAD_FACTOR = 1.5
 MAX_HOLDS = 5  # hold cycles of a trial
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Go collects a heap once it has doubled (GOGC=100), so a heap beyond HEAP_GROWTH times its earlier size is in use and
@@ -93,6 +96,11 @@ class Grown:
     def per_client(self) -> float:
         """Growth per client."""
         return self.total / self.clients
+
+    @property
+    def per_affected(self) -> float:
+        """Growth per client if all of it is of the smaller group: of those who read, or of the stalled ones."""
+        return self.total / (min(self.stalled, self.clients - self.stalled) or self.clients)
 
     @property
     def limit(self) -> float:
@@ -358,16 +366,18 @@ def _sparse(trial: Trial, seen: Observation) -> bool:
 
 
 def _seconds_to_fill(seen: Observation, hold: float) -> float:
-    """Seconds of a hold whose stalled readers fill the kernel's buffers, and twice ``hold`` more to see what grows
-    then: the kernel enlarges them once shortly before. Infinite for a hold that has filled them already, and where no
+    """Seconds of a hold whose stalled readers fill the kernel's buffers and then show growth, at least twice ``hold``
+    after that: the kernel enlarges them once shortly before. Infinite for a hold that did so already, and where no
     reader received anything."""
     readers = seen.spec.connections - seen.spec.stalled
     if seen.ledger.seconds <= 0 or readers <= 0 or seen.ledger.bytes <= 0:
         return math.inf
+    counted = any(key.kind == "heap-bytes" for reading in seen.connected for key in reading.levels)
+    shown = UNREAD_FACTOR * (COUNTER_SCREEN if counted else SCREEN)["B"]
     pace = seen.ledger.bytes / readers / seen.ledger.seconds
-    return (
-        math.inf if pace * seen.spec.dwell >= KERNEL_BUFFER_BYTES else KERNEL_BUFFER_BYTES / pace + 2 * hold
-    )
+    if pace * seen.spec.dwell >= KERNEL_BUFFER_BYTES + shown:
+        return math.inf
+    return KERNEL_BUFFER_BYTES / pace + max(2 * hold, shown / pace)
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:
@@ -387,7 +397,9 @@ def _needs_longer_hold(one: Grown) -> bool:
 
 def _exceeds_first_buffers(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers however it was measured."""
-    return one.lasting and one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
+    # Memory of C, Rust or PHP is a queue behind the stalled half more often than a little of every client.
+    grown = one.per_affected if one.key == MEMORY else one.per_client
+    return one.lasting and grown >= SCREEN.get(one.key.unit, SCREEN_LIMIT)
 
 
 def open_growth(trial: Trial) -> list[Grown]:
