@@ -45,6 +45,7 @@ from harness.core.waiting import (
     must_continue_wait,
     must_wait_now,
     sweep_unknown,
+    time_for_release,
     time_for_wait,
 )
 from harness.core.warm_up import MIN_WARMUP, steep, warm_up
@@ -126,7 +127,9 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         return confirm_retained(trial, goal, suspected, releasing)
     if must_continue_wait(trial, goal, results):
         return design.wait(trial, goal)
-    if len(loads) >= goal.min_cycles and not any_late_release(results) and (held := _hold_cycle(trial, goal)):
+    # Where something is released late, every further load needs another wait, which must still fit in.
+    time_left = time_for_release(trial, goal, results)
+    if len(loads) >= goal.min_cycles and time_left and (held := _hold_cycle(trial, goal)):
         return held
     if goal.vary and memory and memory.growing and memory.factor == "time":
         # More clients would not show whether the memory grows without them.
@@ -140,7 +143,7 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
-    if goal.vary and any_late_release(results) and not time_for_wait(trial, goal, results):
+    if goal.vary and not time_left:
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [
         result

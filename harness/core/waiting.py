@@ -87,7 +87,7 @@ def confirm_retained(
     if idle < longest and (suspected or not all(over)):
         return design.wait(trial, goal)
     # Another load shows whether what is left grows again.
-    if not suspected and goal.vary and _time_for_release(trial, goal, releasing):
+    if not suspected and goal.vary and time_for_release(trial, goal, releasing):
         return design.certifying(trial, goal, math.inf) or Stop(
             "the service's ceilings leave no room for more"
         )
@@ -152,7 +152,7 @@ def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
 
 
 def any_late_release(results: Mapping[Key, Assessed]) -> bool:
-    """Whether something is released late: after another load the plan would have to wait again."""
+    """Whether something is released late: after another load the plan has to wait again."""
     return any(one.release for one in results.values())
 
 
@@ -218,16 +218,14 @@ def _wait_begun(trial: Trial) -> bool:
     return False
 
 
-def _time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
-    """Whether a release after another load would fit into the remaining time, judging by the releases so far."""
-    if goal.max_seconds is None:
+def time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
+    """Whether a release after another load would fit into the remaining time, judging by the releases so far. True
+    where nothing is released late."""
+    late = [one.release.after for one in releasing.values() if one.release]
+    if goal.max_seconds is None or not late:
         return True
-    after = max(
-        (one.release.after for one in releasing.values() if one.release),
-        default=0.0,
-    )
     wait = (
-        min(_longest_retention(trial, goal, releasing), NEXT_RELEASE_FACTOR * after)
+        min(_longest_retention(trial, goal, releasing), NEXT_RELEASE_FACTOR * max(late))
         + design.MAX_LOAD
         + WAIT_SLACK
     )
