@@ -41,6 +41,7 @@ from harness.core.record import Trial
 from harness.core.waiting import (
     WAIT_SLACK,
     any_late_release,
+    ask_again,
     confirm_retained,
     must_continue_wait,
     must_wait_now,
@@ -125,6 +126,8 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     }
     if suspected or releasing:
         return confirm_retained(trial, goal, suspected, releasing)
+    if again := ask_again(trial, goal):
+        return again
     if must_continue_wait(trial, goal, results):
         return design.wait(trial, goal)
     # Where something is released late, every further load needs another wait, which must still fit in.

@@ -20,6 +20,7 @@ from harness.core.judge.moments import answered, moments
 from harness.core.judge.one_count import STEEP
 from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
 from harness.core.judge.retention import MARGIN, STILL_READINGS
+from harness.core.judge.unserved import asked_again, gave_up, last_load, recovery
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
@@ -42,13 +43,14 @@ def confirm_retained(
     alone until its oldest streams are older than the retention time."""
     # A service that reached a limit refuses more clients, so it can only be watched.
     if limit_of(trial):
-        idle = _idle_seconds(trial)
-        return (
-            design.wait(trial, goal)
-            if idle
-            < _longest_retention(trial, goal, {**suspected, **releasing}) + 2 * MARGIN + LATE_NOTICE_SECONDS
-            else Stop("it stopped serving")
-        )
+        if not suspected and asked_again(trial):
+            return Stop("it stopped serving")
+        longest = _longest_retention(trial, goal, {**suspected, **releasing})
+        if _idle_seconds(trial) < longest + 2 * MARGIN + LATE_NOTICE_SECONDS:
+            return design.wait(trial, goal)
+        if suspected:
+            return Stop("it stopped serving")
+        return ask_again(trial, goal) or design.short_dwell(trial, goal, Phase.LOAD)
     if not _wait_begun(trial):
         step = distinguish_drivers(trial, goal, list(suspected.values())) if goal.vary else None
         if step is not None:
@@ -95,6 +97,21 @@ def confirm_retained(
         # The remainder may still be released.
         return design.wait(trial, goal)
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def ask_again(trial: Trial, goal: Goal) -> Step | None:
+    """What to do about a service that stopped serving during the last load: leave it alone for a while, and load it
+    once more. None where it served that load."""
+    last = last_load(trial)
+    if last is None or not gave_up(last):
+        return None
+    if asked_again(trial):
+        return Stop("it stopped serving")
+    return (
+        design.wait(trial, goal)
+        if _idle_seconds(trial) < recovery(last)
+        else design.short_dwell(trial, goal, Phase.LOAD)
+    )
 
 
 def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed], idle: float) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness.core import design
+from harness.core.cycle import CycleSpec, Phase
 from harness.core.errors import BrokerError, HarnessError, Interrupted, ProbeError, SupervisorLost, SwarmError
 from harness.core.judge.trial import suspicion
 from harness.core.note import NoteKind
@@ -113,10 +114,12 @@ class RunningTrial:
                 return
             if reason := self.cycles.failures.reason:
                 record.note(NoteKind.LOAD_STOPPED, f"stopped loading: {reason}", reason=reason)
-                if not suspicion(record.trial):
+                step = record.setup.steps(record.trial)
+                # The plan may continue without clients: to watch what is retained, or to ask the service again later.
+                waits = isinstance(step, CycleSpec) and step.phase is Phase.RETENTION
+                if not suspicion(record.trial) and not waits:
                     return
-                # The plan continues with cycles without clients, which watch what is retained.
-                self.cycles.failures = StreamFailures()
+                self.cycles.failures = StreamFailures(answered=self.cycles.failures.answered)
             if not target.alive or not seen.complete:
                 if context.interrupt.time_up:
                     record.note_time_up()

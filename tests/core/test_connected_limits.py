@@ -50,7 +50,7 @@ def test_a_bounded_buffer_holds_so_much_for_each_client(
 def test_growth_of_the_first_hold_is_worth_a_longer_look(
     key: Key, least: float, share: float, found: int
 ) -> None:
-    """Half of the clients stall. Memory without a counter may be a queue behind these alone: 64 KiB for each of them."""
+    """Half of the clients stall. Memory without a counter may be a queue behind these alone, of 64 KiB for each."""
     pace = share * least / SCREENED
     assert len(screened(one_hold(key, lambda t: pace * t, seconds=5.0, stalled=CLIENTS // 2))) == found
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.judge.unserved import gave_up
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.options import request_of
@@ -40,6 +41,26 @@ def test_an_exit_with_code_0_in_mid_load_is_a_crash(tmp_path: Path) -> None:
 def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
     verdict = run("mute", tmp_path, connections=20, max_time=10.0).verdict
     assert verdict.outcome is Outcome.STALLED, verdict.explain()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("deaf", "connections were refused"), ("failing", "only status 500")]
+)
+def test_a_service_that_stops_serving_under_load_is_stalled(kind: str, words: str, tmp_path: Path) -> None:
+    """A Java service whose accept loop had ended with an exception was inconclusive because of its threads."""
+    verdict = run(kind, tmp_path, max_time=60.0).verdict
+    assert verdict.outcome is Outcome.STALLED, verdict.explain()
+    assert f"{words} after " in verdict.explanation
+    assert "later, while the process was running" in verdict.explanation
+
+
+def test_a_service_that_recovers_from_a_load_is_judged_with_smaller_loads(tmp_path: Path) -> None:
+    done = run("overwhelmed", tmp_path, max_time=80.0)
+    assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
+    trial = done.trial
+    stuck = [index for index, o in enumerate(trial.observations) if gave_up(o)]
+    assert stuck, "the load has met the service when it was busy"
+    assert all(o.spec.connections <= 200 for o in trial.observations[stuck[-1] + 1 :])
 
 
 @pytest.mark.parametrize(("kind", "words"), [("page", "text/html"), ("not-found", "404")])

@@ -1,6 +1,9 @@
 """A small SSE server of the standard library, healthy or with one leak per connection.
 
-usage: plain_sse.py PORT [healthy|eventfd|thread|file|exit-0|mute|page|not-found]
+usage: plain_sse.py PORT [healthy|eventfd|thread|file|exit-0|mute|page|not-found|deaf|failing|overwhelmed]
+
+From its 400th connection on ``deaf`` does not listen any more, ``failing`` answers 500, and ``overwhelmed`` answers
+nobody who comes within the next 14 s.
 """
 
 from __future__ import annotations
@@ -10,8 +13,12 @@ import os
 import sys
 import tempfile
 import threading
+import time
 
 KEPT: list[object] = []
+SERVERS: list[asyncio.Server] = []
+CAME: dict[str, float] = {"connections": 0, "busy until": 0.0}
+MOST, BUSY_SECONDS = 400, 14.0
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
@@ -41,6 +48,17 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind
         if kind == "mute":
             await reader.read()
             return
+        CAME["connections"] += 1
+        if CAME["connections"] == MOST:
+            CAME["busy until"] = time.monotonic() + BUSY_SECONDS
+            if kind == "deaf":
+                SERVERS[0].close()
+        if CAME["connections"] > MOST and kind == "failing":
+            writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+            return
+        if kind == "overwhelmed" and time.monotonic() < CAME["busy until"]:
+            await reader.read()
+            return
         writer.write(STREAM)
         for number in range(1000):
             writer.write(b"id: %d\ndata: x\n\n" % number)
@@ -57,7 +75,8 @@ async def main() -> None:
     server = await asyncio.start_server(
         lambda r, w: serve(r, w, kind), "127.0.0.1", int(sys.argv[1]), backlog=1024
     )
-    await server.serve_forever()
+    SERVERS.append(server)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ TIE_SHARE = 0.02  # share of the growth by which two factors may differ and stil
 # Steps of TIE_SHARE by which a rate may differ from a whole number if only one cycle shows it.
 MAX_ROUGHNESS = 3
 MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
+REFUSED = "connections were refused"
 NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
 # accepted: includes requests reset before their answer. connection: includes those in the queue for a worker.
 FACTORS = ("answered", "accepted", "connection")
@@ -55,14 +56,14 @@ def limit_of(trial: Trial) -> Limit | None:
         return None
     total: dict[str, int] = {}
     for _, ledger in after:
-        for name, count in _failures(ledger).items():
+        for name, count in failures(ledger).items():
             total[name] = total.get(name, 0) + count
     if not total:
         return None
     return Limit(after[0][0], max(total.items(), key=lambda item: (item[1], item[0]))[0])
 
 
-def _failures(ledger: Ledger) -> dict[str, int]:
+def failures(ledger: Ledger) -> dict[str, int]:
     """The failures that clients got instead of an answer, in words. Resets by the client and rate limits are not
     failures."""
     # A rate limit is a 429.
@@ -73,7 +74,7 @@ def _failures(ledger: Ledger) -> dict[str, int]:
         found["no stream was answered any more"] = silent
     refused = sum(count for cause, count in ledger.causes.items() if "refused" in cause or "reset" in cause)
     if refused and not statuses:
-        found["connections were refused"] = refused
+        found[REFUSED] = refused
     return found
 
 

@@ -22,6 +22,7 @@ from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.retained import retention_of
 from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled
+from harness.core.judge.unserved import stopped_serving
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import last_process, segments
@@ -60,9 +61,11 @@ def judge(trial: Trial) -> Verdict:
     ]
     warnings.extend(connected_findings.warnings(trial))
     crash = crashes.crash_of(parts[-1])
-    stall = stalled(trial)
+    leaking = any(one.status == "leaking" for one in findings)
+    # A leak that reached a limit says itself what happened there.
+    stall = stalled(trial) or (None if leaking or crash else stopped_serving(trial))
     exhausted = ran_out(trial) if stall else None
-    missed = [] if any(one.status == "leaking" for one in findings) else unmet(trial, found, limits)
+    missed = [] if leaking else unmet(trial, found, limits)
     caveat = caveat_of(trial, results)
     if caveat is None or caveat.weak:  # undecided growth is more important than a weak bound
         caveat = _hold_cycle_caveat(trial) or caveat or shortfall(trial, missed)

@@ -27,6 +27,7 @@ from types import MappingProxyType
 from harness.core.budget import line_for
 from harness.core.cycle import CycleSpec, Observation, Phase, Reading
 from harness.core.judge.memory import MEMORY
+from harness.core.judge.memory_over_time import GARBAGE, UNKNOWN_GARBAGE
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import median
@@ -70,6 +71,7 @@ NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # had 58 MB one second after its clients had disconnected, and 9 MB after the next load.
 DOUBLING_RUNTIMES = ("go",)
 HEAP_GROWTH = 2.0
+MAX_READERS_SHARE = 0.1  # share of the pace of growth behind stalled readers that readers may show
 MAX_COLLECTING_LOADS = 3  # loads after which such a service counts as having collected what a hold left
 
 
@@ -125,7 +127,33 @@ def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     first = not any(o.spec.phase is Phase.HOLD for o in trial.observations[:index])
     before = {} if first else trial.observations[index - 1].levels
     after = trial.observations[index + 1 :]
-    return grown(seen, doubling=trial.target.runtime in DOUBLING_RUNTIMES, before=before, after=after)
+    doubling = trial.target.runtime in DOUBLING_RUNTIMES
+    return grown(seen, doubling=doubling, before=before, after=after, queued=_beyond_garbage(trial, seen))
+
+
+def _beyond_garbage(trial: Trial, seen: Observation) -> bool:
+    """Whether anonymous memory grew in a hold of stalled readers beyond what a collector leaves uncollected, and hardly
+    in one of readers, who cause at least as much garbage.
+
+    An allocator may keep what it held for them: a Rust service had 83 MB of queues behind stalled readers, 69 MB after
+    their disconnect, and none of it behind readers.
+    """
+    if seen.spec.stalled < seen.spec.connections:
+        return False
+    pace, lowest, highest = _memory_pace(seen)
+    readers = [_memory_pace(o)[0] for o in holds(trial) if o.spec.stalled == 0]
+    garbage = GARBAGE.get(trial.target.runtime, UNKNOWN_GARBAGE)
+    alone = any(one <= MAX_READERS_SHARE * pace for one in readers)
+    return pace > 0 and alone and highest >= garbage * lowest
+
+
+def _memory_pace(seen: Observation) -> tuple[float, float, float]:
+    """Bytes per second by which anonymous memory grew in a hold, its lowest and its highest level; 0 without."""
+    read = [(reading.at, reading.levels[MEMORY]) for reading in _settled(seen) if MEMORY in reading.levels]
+    levels = [level for _, level in read]
+    if len(read) < MIN_READINGS or read[-1][0] <= read[0][0]:
+        return 0.0, 0.0, 0.0
+    return (levels[-1] - levels[0]) / (read[-1][0] - read[0][0]), min(levels), max(levels)
 
 
 def _settled(seen: Observation) -> Sequence[Reading]:
@@ -146,11 +174,13 @@ def grown(
     doubling: bool = False,
     before: Mapping[Key, float] = MappingProxyType({}),
     after: Sequence[Observation] = (),
+    queued: bool = False,
 ) -> Iterator[Grown]:
     """The growth in one hold cycle, by key. Resident bytes are left out where the heap is counted from inside.
 
     doubling: the collector of the service lets a heap grow to twice its live part. before: the levels without clients
-    before the hold, where they can be compared. after: the cycles that followed.
+    before the hold, where they can be compared. after: the cycles that followed. queued: anonymous memory was certainly
+    in use, whether or not the allocator returned it.
     """
     settled = _settled(seen)
     clients = seen.spec.connections - seen.ledger.failed
@@ -173,6 +203,7 @@ def grown(
         freed = high - seen.levels[key] if key in seen.levels else 0.0
         # A heap that waits for its next collection grows too. Only exact counts need no confirmation by the disconnect.
         released = freed >= MIN_FREED_SHARE * total if seen.complete else key.judged is Judged.EXACT
+        released = released or (queued and key == MEMORY)
         if key in before and key in seen.levels and key.judged is Judged.EXACT:
             # The fall at the disconnect may be what each client had from its start. Growth that remains after the
             # disconnect is not growth while connected: the ordinary cycles judge it.

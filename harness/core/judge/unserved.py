@@ -1,0 +1,98 @@
+"""Loads that a running service stopped serving: whether it has recovered since, and what a verdict says if not.
+
+A service may break under a load although nothing leaks: its accept loop ended with an exception, select() takes no
+descriptor above 1,023, every worker waits for something. Another one is only busy with what a load left behind, and
+serves again a little later. So it is asked again after a wait before it counts as stalled.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from harness.core.cycle import Ledger, Observation, Phase
+from harness.core.judge.limit import MAX_ANSWERED_SHARE, REFUSED, failures
+from harness.core.judge.moments import answered
+from harness.core.note import NoteKind
+from harness.core.record import Trial
+from harness.core.units import counted
+
+# Seconds without clients after which a healthy service serves again. It may still be busy with what a load left behind,
+# but a listener that has gone does not come back.
+RECOVERY = 30.0
+RECOVERY_OF_LISTENER = 10.0
+MIN_FAILED = 10  # streams: fewer are stray failures
+OWN_CAUSES = ("cancelled", "generator-limit", "worker-lost")  # failures of the harness (harness.http.causes)
+
+
+def gave_up(observation: Observation) -> bool:
+    """Whether the service stopped serving during a load: no stream was answered any more, or none at all."""
+    ledger = observation.ledger
+    if not ledger.opened or observation.spec.fault or observation.spec.phase in (Phase.SEARCH, Phase.HOLD):
+        return False
+    failed = _failed(ledger)
+    if failed < MIN_FAILED or not failures(ledger):
+        return False
+    if answered(ledger) <= MAX_ANSWERED_SHARE * ledger.opened:
+        return True
+    cut = any(note.kind is NoteKind.LOAD_CUT_SHORT for note in ledger.notes)
+    return cut and ledger.first_failure != "" and ledger.answered_after_failure <= MAX_ANSWERED_SHARE * failed
+
+
+def _failed(ledger: Ledger) -> int:
+    own = sum(ledger.causes.get(cause, 0) for cause in OWN_CAUSES)
+    return max(ledger.failed - ledger.rate_limited, ledger.unanswered) - own
+
+
+def last_load(trial: Trial) -> Observation | None:
+    """The last observation with clients."""
+    return next((o for o in reversed(trial.observations) if o.ledger.opened), None)
+
+
+def recovery(load: Observation) -> float:
+    """Seconds without clients after which a service that gave up during this load is asked again."""
+    return RECOVERY_OF_LISTENER if _happened(load) == REFUSED else RECOVERY
+
+
+def _happened(load: Observation) -> str:
+    """What most clients of a load got instead of an answer."""
+    found = failures(load.ledger)
+    return max(found, key=lambda what: (found[what], what), default="")
+
+
+def asked_again(trial: Trial) -> bool:
+    """Whether the last load gave up as well, although the service had been left alone since one before it."""
+    loads = [o for o in trial.observations if o.ledger.opened]
+    if len(loads) < 2 or not gave_up(loads[-1]):
+        return False
+    for before, after in zip(reversed(loads[:-1]), reversed(loads[1:]), strict=True):
+        if not gave_up(before):
+            return False
+        if after.started - (before.load_ended or before.ended) >= recovery(before):
+            return True
+    return False
+
+
+def stopped_serving(trial: Trial) -> str | None:
+    """Why a service that served at first counts as stalled; None if it served again, or was not asked again."""
+    if not asked_again(trial):
+        return None
+    served = sum(answered(o.ledger) for o in trial.observations)
+    loads = [o for o in trial.observations if o.ledger.opened]
+    since = len(loads)
+    while since > 1 and gave_up(loads[since - 2]):
+        since -= 1
+    first = loads[since - 1]
+    if served <= 0:
+        return None
+    gap = loads[-1].started - (first.load_ended or first.ended)
+    after = counted(served, "answered stream", ",.0f")
+    return f"{_happened(loads[-1])} after {after}, and still {gap:.0f} s later, while the process was running"
+
+
+def withstood(trial: Trial) -> float:
+    """Connections of a load that the service can surely serve: half of what it answered in one during which it gave up
+    and from which it recovered. Infinite if it never gave up."""
+    loads = [o for o in trial.observations if o.ledger.opened]
+    broke = [o for o, after in pairwise(loads) if gave_up(o) and not gave_up(after)]
+    return min((answered(o.ledger) / 2 for o in broke), default=math.inf)

@@ -1,0 +1,122 @@
+"""A running service that stopped serving under a load: when it is asked again, and what the verdict says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness.core import design
+from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.judge.trial import judge
+from harness.core.judge.unserved import gave_up, stopped_serving, withstood
+from harness.core.note import Note, NoteKind
+from harness.core.plan import Goal, Stop, next_step
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, observation, trial
+
+GOAL = Goal(300, 50, 1.0, ("/",), max_seconds=300.0, memory=False)
+CUT = (Note(NoteKind.LOAD_CUT_SHORT, "cancelled"),)
+REFUSED = {"answered": 0, "completed": 0, "events": 0, "failed": 72, "opened": 72, "causes": {"refused": 72},
+           "first_failure": "refused", "answered_after_failure": 0, "notes": CUT}  # fmt: skip
+SILENT = {"answered": 200, "completed": 200, "events": 200, "failed": 100, "stalls": 100, "unanswered": 100,
+          "causes": {"stalled": 100}, "first_failure": "stalled", "answered_after_failure": 0,
+          "notes": CUT}  # fmt: skip
+
+
+def load(index: int, ledger: Mapping[str, Any] | None = None, *, at: float | None = None) -> Observation:
+    one = observation(index, {FDS: 10.0}, ledger={"answered": 300, **(ledger or {})})
+    if at is None:
+        return one
+    return replace(one, started=at, load_ended=at + 1.0, ended=at + 3.0)
+
+
+def after(*loads: Observation) -> Trial:
+    quiet = [observation(n, {FDS: 10.0}, phase=Phase.WARMUP, ledger={"answered": 300}) for n in range(3)]
+    idle = observation(3, {FDS: 10.0}, phase=Phase.IDLE)
+    return trial([], observations=[*quiet, idle, *loads])
+
+
+@pytest.mark.parametrize(
+    ("changed", "given_up"),
+    [
+        (REFUSED, True),
+        (SILENT, True),
+        ({**SILENT, "answered_after_failure": 3}, False),
+        ({**SILENT, "notes": ()}, False),
+        ({**SILENT, "failed": 9, "stalls": 9, "unanswered": 9, "causes": {"stalled": 9}}, False),
+        ({**SILENT, "failed": 100, "causes": {"cancelled": 95, "stalled": 5}, "stalls": 5, "unanswered": 100}, False),
+        ({**REFUSED, "statuses": {429: 72}, "rate_limited": 72, "causes": {"status-429": 72}}, False),
+        ({**REFUSED, "causes": {"status-500": 72}, "statuses": {500: 72}}, True),
+        ({**REFUSED, "causes": {"status-404": 72}, "statuses": {404: 72}}, False),
+        ({**REFUSED, "causes": {"generator-limit": 72}}, False),
+        ({}, False),
+    ],
+    ids=["refused", "silent", "some answered", "not cut short", "a few", "cancelled", "429", "500", "404", "own", "ok"],
+)  # fmt: skip
+def test_a_load_that_the_service_gave_up(changed: dict[str, Any], given_up: bool) -> None:
+    assert gave_up(load(4, changed)) is given_up
+
+
+def test_it_is_left_alone_and_asked_again_before_it_counts_as_stalled() -> None:
+    now = after(load(4), load(5, SILENT))
+    assert stopped_serving(now) is None
+    waits = 0
+    while isinstance(step := next_step(now, GOAL), CycleSpec) and step.phase is Phase.RETENTION:
+        waits += 1
+        at = now.observations[-1].ended
+        rest = observation(len(now.observations), {FDS: 10.0}, phase=Phase.IDLE)
+        spec = replace(rest.spec, phase=Phase.RETENTION)
+        rest = replace(rest, spec=spec, started=at, load_ended=at, ended=at + step.dwell)
+        now = replace(now, observations=(*now.observations, rest))
+    assert now.observations[-1].ended - (now.observations[5].load_ended or 0.0) >= 30.0
+    assert waits > 5
+    assert isinstance(step, CycleSpec)
+    assert (step.phase, step.connections) == (Phase.LOAD, 300), "no larger than an ordinary load"
+    asked = load(len(now.observations), REFUSED, at=now.observations[-1].ended)
+    still = replace(now, observations=(*now.observations, asked))
+    assert next_step(still, GOAL) == Stop("it stopped serving")
+    verdict = judge(still)
+    assert verdict.outcome is Outcome.STALLED
+    assert verdict.explanation.startswith(
+        "connections were refused after 1,400 answered streams, and still 3"
+    )
+    served = replace(now, observations=(*now.observations, load(len(now.observations), at=asked.started)))
+    assert judge(served).outcome is not Outcome.STALLED
+    assert withstood(served) == 100.0
+    assert isinstance(following := next_step(served, GOAL), CycleSpec)
+    assert following.connections == 300
+
+
+def test_a_listener_that_is_gone_is_asked_after_ten_seconds() -> None:
+    assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED, at=26.0))) is not None
+    assert stopped_serving(after(load(4), load(5, SILENT), load(6, REFUSED, at=26.0))) is None
+    assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED))) is None, "two seconds later"
+
+
+def test_a_service_that_broke_gets_no_load_like_that_again() -> None:
+    broke = {**SILENT, "answered": 1000, "opened": 1500, "failed": 500, "stalls": 500, "unanswered": 500,
+             "causes": {"stalled": 500}}  # fmt: skip
+    now = after(load(4, broke), load(5))
+    assert withstood(now) == 500.0
+    assert design.large(now, GOAL, "fin").connections == 500
+    assert withstood(after(load(4), load(5))) == float("inf")
+
+
+def test_a_leak_into_a_limit_stays_a_leak() -> None:
+    """The finding itself says what happened at the limit."""
+    levels = [10.0, 310.0, 610.0, 910.0, 910.0, 910.0]
+    seen = [
+        replace(one, levels={FDS: level})
+        for one, level in zip(
+            [load(4), load(5), load(6), load(7), load(8, REFUSED), load(9, REFUSED, at=60.0)],
+            levels,
+            strict=True,
+        )
+    ]
+    verdict = judge(replace(after(*seen), retention=0.0))
+    assert verdict.outcome is Outcome.LEAKING
+    assert verdict.stalled is None
