@@ -97,6 +97,13 @@ def test_a_listener_that_is_gone_is_asked_after_ten_seconds() -> None:
     assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED))) is None, "two seconds later"
 
 
+@pytest.mark.parametrize(("fds", "named"), [(1019.0, False), (1020.0, True), (1025.0, True), (1029.0, False)])
+def test_the_limit_of_select_is_named(fds: float, named: bool) -> None:
+    """A PHP server with stream_select answered nobody once it had 1,025 descriptors."""
+    now = after(load(4), replace(load(5, REFUSED), levels={FDS: fds}), load(6, REFUSED, at=26.0))
+    assert ("select()" in str(stopped_serving(now))) is named
+
+
 def test_a_service_that_broke_gets_no_load_like_that_again() -> None:
     broke = {**SILENT, "answered": 1000, "opened": 1500, "failed": 500, "stalls": 500, "unanswered": 500,
              "causes": {"stalled": 500}}  # fmt: skip
@@ -108,15 +115,9 @@ def test_a_service_that_broke_gets_no_load_like_that_again() -> None:
 
 def test_a_leak_into_a_limit_stays_a_leak() -> None:
     """The finding itself says what happened at the limit."""
-    levels = [10.0, 310.0, 610.0, 910.0, 910.0, 910.0]
-    seen = [
-        replace(one, levels={FDS: level})
-        for one, level in zip(
-            [load(4), load(5), load(6), load(7), load(8, REFUSED), load(9, REFUSED, at=60.0)],
-            levels,
-            strict=True,
-        )
-    ]
-    verdict = judge(replace(after(*seen), retention=0.0))
+    loads = (load(4), load(5), load(6, REFUSED), load(7, REFUSED, at=60.0))
+    levels = iter([310.0, 610.0, 910.0, 910.0, 1210.0, 1510.0, 1510.0, 1510.0])
+    seen = tuple(replace(one, levels={FDS: next(levels)}) for one in after(*loads).observations)
+    verdict = judge(replace(after(*loads), observations=seen, retention=0.0))
     assert verdict.outcome is Outcome.LEAKING
     assert verdict.stalled is None

@@ -13,6 +13,7 @@ from itertools import pairwise
 from harness.core.cycle import Ledger, Observation, Phase
 from harness.core.judge.limit import MAX_ANSWERED_SHARE, REFUSED, failures
 from harness.core.judge.moments import answered
+from harness.core.metric import Key
 from harness.core.note import NoteKind
 from harness.core.record import Trial
 from harness.core.units import counted
@@ -22,6 +23,9 @@ from harness.core.units import counted
 RECOVERY = 30.0
 RECOVERY_OF_LISTENER = 10.0
 MIN_FAILED = 10  # streams: fewer are stray failures
+FD_SETSIZE = 1024.0  # descriptors that select(2) can watch; those above make it fail (man 2 select)
+SELECT_SLACK = 4.0  # descriptors that a service may close before it is read
+SELECT = "it had 1,024 descriptors, and select() cannot watch more: poll() or epoll can"
 OWN_CAUSES = ("cancelled", "generator-limit", "worker-lost")  # failures of the harness (harness.http.causes)
 
 
@@ -87,7 +91,14 @@ def stopped_serving(trial: Trial) -> str | None:
         return None
     gap = loads[-1].started - (first.load_ended or first.ended)
     after = counted(served, "answered stream", ",.0f")
-    return f"{_happened(loads[-1])} after {after}, and still {gap:.0f} s later, while the process was running"
+    text = f"{_happened(loads[-1])} after {after}, and still {gap:.0f} s later, while the process was running"
+    return f"{text}; {SELECT}" if _at_limit_of_select(trial) else text
+
+
+def _at_limit_of_select(trial: Trial) -> bool:
+    """Whether the service had about as many descriptors as select(2) can watch when it gave up."""
+    most = max((o.levels.get(Key("fds"), 0.0) for o in trial.observations), default=0.0)
+    return abs(most - FD_SETSIZE) <= SELECT_SLACK
 
 
 def withstood(trial: Trial) -> float:
