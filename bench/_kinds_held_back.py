@@ -175,7 +175,7 @@ _LEAKING_COUNTS = (
     _beside("a release after 5 to 60 s", late(between(5, 60)), 0.2),
     _beside("a sweep every 12 s", swept(12), 0.1),
     _beside("a sweep every 25 s", swept(25), 1 / 12),
-    _beside("a sweep every 40 s", swept(40), 0.04),
+    replace(_beside("a sweep every 40 s", swept(40), 0.04), longer=True),
     _beside("a sweep every 45 s", swept(45), 0.2),
     _beside("sessions of 20 s, swept every 5 s", swept(5, 20), 0.1),
     _beside("a pool, 5 a burst to 150", burst_pool(5, 150), 0.1),
