@@ -25,6 +25,7 @@ from harness.core.distinguish import (
     pool_or_leak,
     short_control,
 )
+from harness.core.holding import next_hold
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED, assess_counts
 from harness.core.judge.findings import bounds
@@ -35,7 +36,6 @@ from harness.core.judge.moments import Moment, moments
 from harness.core.judge.one_count import STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.judge.runtime_threads import runs_threads
-from harness.core.judge.while_connected import next_hold
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.record import Trial
 from harness.core.waiting import (

@@ -13,10 +13,10 @@ from harness.core import figures
 from harness.core.budget import Budget
 from harness.core.cycle import BrokerCount, CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.history import trial_entry
+from harness.core.holding import next_hold
 from harness.core.judge.connected_findings import undecided
 from harness.core.judge.selftest import claims, goal_from
 from harness.core.judge.trial import judge, suspicion
-from harness.core.judge.while_connected import next_hold
 from harness.core.measurement import measure
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind

@@ -9,9 +9,10 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.cycle import Phase
+from harness.core.holding import next_hold
 from harness.core.judge import connected_findings, while_connected
 from harness.core.judge.connected_findings import bounds
-from harness.core.judge.while_connected import Grown, certain, grown, next_hold, screened
+from harness.core.judge.while_connected import Grown, certain, grown, screened
 from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core import test_while_connected as holds

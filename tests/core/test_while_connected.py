@@ -10,9 +10,10 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation, Phase, Reading
+from harness.core.holding import next_hold
 from harness.core.judge.connected_findings import bounds, findings, hourly, undecided, warnings
 from harness.core.judge.trial import judge
-from harness.core.judge.while_connected import certain, next_hold
+from harness.core.judge.while_connected import certain
 from harness.core.metric import Key
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial

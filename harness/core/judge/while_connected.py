@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
 
 from harness.core.budget import line_for
-from harness.core.cycle import CycleSpec, Observation, Phase, Reading
+from harness.core.cycle import Observation, Phase, Reading
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import GARBAGE, UNKNOWN_GARBAGE
 from harness.core.metric import Judged, Key
@@ -48,23 +48,10 @@ COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
 SETTLE_SHARE = 0.25
 MAX_SETTLE_SECONDS = 5.0
 MIN_READINGS = 4
-ENOUGH_READINGS = 6  # a hold of 5 s has seven if the service answers at once
-LONGER_FACTOR = 2.0  # times the length of the hold before, if a busy service gave too few readings
 MIN_PACE_SHARE = 0.5  # share of the pace in the first half that growth must keep in the second
 LAST_SHARE = 0.15  # the last share of the time read, in which growth must continue as well
 MIN_FREED_SHARE = 0.5  # share of the growth that must be freed when the clients disconnect
-# Events: 1,000 are customary for a replay buffer or a queue, and a fifth more are needed to see it stop.
-MIN_EVENTS = 1200.0
-MAX_HOLD = 60.0  # seconds, unless --hold asks for more
 HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
-# Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
-# segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
-KERNEL_BUFFER_BYTES = 81_000.0
-MAX_FILL_SECONDS = 35.0  # longest such hold
-# Times the growth that leads to a longer hold that must be queued after that: the first and last readings of a hold do
-# not count.
-UNREAD_FACTOR = 1.5
-MAX_HOLDS = 5  # hold cycles of a trial
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Go collects a heap once it has doubled (GOGC=100), so a heap beyond HEAP_GROWTH times its earlier size is in use and
 # not garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB
@@ -72,7 +59,6 @@ NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 DOUBLING_RUNTIMES = ("go",)
 HEAP_GROWTH = 2.0
 MAX_READERS_SHARE = 0.1  # share of the pace of growth behind stalled readers that readers may show
-MAX_COLLECTING_LOADS = 3  # loads after which such a service counts as having collected what a hold left
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +135,16 @@ def _beyond_garbage(trial: Trial, seen: Observation) -> bool:
 
 def _memory_pace(seen: Observation) -> tuple[float, float, float]:
     """Bytes per second by which anonymous memory grew in a hold, its lowest and its highest level; 0 without."""
-    read = [(reading.at, reading.levels[MEMORY]) for reading in _settled(seen) if MEMORY in reading.levels]
+    read = [
+        (reading.at, reading.levels[MEMORY]) for reading in settled_readings(seen) if MEMORY in reading.levels
+    ]
     levels = [level for _, level in read]
     if len(read) < MIN_READINGS or read[-1][0] <= read[0][0]:
         return 0.0, 0.0, 0.0
     return (levels[-1] - levels[0]) / (read[-1][0] - read[0][0]), min(levels), max(levels)
 
 
-def _settled(seen: Observation) -> Sequence[Reading]:
+def settled_readings(seen: Observation) -> Sequence[Reading]:
     """The readings of a hold that count."""
     began = seen.started
     left = seen.load_ended if seen.load_ended is not None else seen.ended
@@ -164,8 +152,8 @@ def _settled(seen: Observation) -> Sequence[Reading]:
     return _connected([r for r in seen.connected if r.at >= began + settling], seen)
 
 
-def _readable(seen: Observation) -> bool:
-    return len(_settled(seen)) >= MIN_READINGS
+def readable(seen: Observation) -> bool:
+    return len(settled_readings(seen)) >= MIN_READINGS
 
 
 def grown(
@@ -182,7 +170,7 @@ def grown(
     before the hold, where they can be compared. after: the cycles that followed. queued: anonymous memory was certainly
     in use, whether or not the allocator returned it.
     """
-    settled = _settled(seen)
+    settled = settled_readings(seen)
     clients = seen.spec.connections - seen.ledger.failed
     if len(settled) < MIN_READINGS or clients <= 0:
         return
@@ -249,18 +237,6 @@ def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
     return median([(high - low) / (after - at) for (at, low), (after, high) in pairwise(read) if after > at])
 
 
-def _uncollected(trial: Trial, last: Observation) -> bool:
-    """Whether memory of the last hold is not collected yet: growth of the next hold would reuse its pages
-    undetected."""
-    if trial.target.runtime not in DOUBLING_RUNTIMES or MEMORY not in last.levels:
-        return False
-    after = [o for o in trial.observations[trial.observations.index(last) + 1 :] if o.ledger.opened]
-    before = min((r.levels[MEMORY] for r in last.connected if MEMORY in r.levels), default=math.inf)
-    now = min((o.levels[MEMORY] for o in (last, *after) if MEMORY in o.levels), default=0.0)
-    held = last.levels[MEMORY] - before
-    return len(after) < MAX_COLLECTING_LOADS and held >= NOISE["B"] and now > before + MIN_FREED_SHARE * held
-
-
 def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
     """The readings that a busy service certainly answered while its clients were connected: a late one may have been
     answered after the first client had disconnected."""
@@ -315,7 +291,7 @@ def _continues(read: Sequence[tuple[float, float]]) -> bool:
 
 def screened(trial: Trial) -> list[Grown]:
     """Growth in the first hold cycles that a longer hold must distinguish from a buffer."""
-    return [one for seen in holds(trial) for one in all_grown(trial, seen) if _needs_longer_hold(one)]
+    return [one for seen in holds(trial) for one in all_grown(trial, seen) if needs_longer_hold(one)]
 
 
 def certain(trial: Trial) -> list[Grown]:
@@ -323,7 +299,7 @@ def certain(trial: Trial) -> list[Grown]:
     occurs with readers is not repeated for stalled readers."""
     found: dict[Key, Grown] = {}
     for one in screened(trial):
-        if not one.pure or one.per_client < one.limit or _granted(trial, one):
+        if not one.pure or one.per_client < one.limit or is_granted(trial, one):
             continue
         known = found.get(one.key)
         if known is None or (known.stalled and not one.stalled):
@@ -331,102 +307,19 @@ def certain(trial: Trial) -> list[Grown]:
     return [found[key] for key in sorted(found)]
 
 
-def _granted(trial: Trial, one: Grown) -> bool:
+def is_granted(trial: Trial, one: Grown) -> bool:
     """Whether a budget allows this growth per connected hour."""
     granted = line_for(trial.budget.per_connected_hour, one.key) or 0.0
     return one.total <= granted * one.clients * one.seconds / 3600
 
 
-def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.inf) -> CycleSpec | None:
-    """The next hold cycle, or None when there is nothing more to learn.
-
-    plain: an ordinary cycle. hold: seconds of the first one; 0: none at all. left: seconds that a hold may take.
-    """
-    done = [o for o in trial.observations if o.spec.phase is Phase.HOLD]
-    if hold <= 0 or plain.mode != "stream" or len(done) >= MAX_HOLDS or (done and not done[-1].complete):
-        return None
-    clients = max(1, min(plain.concurrency, plain.connections))
-    step = replace(
-        plain, phase=Phase.HOLD, connections=clients, concurrency=clients, dwell=hold, events=0,
-        disconnect="fin", fault="",
-    )  # fmt: skip
-    if not done:
-        return replace(step, stalled=clients // 2)
-    # Each reading of a busy service takes long, so its first hold may have ended with too few of them.
-    if done[-1].connected and not any(map(_readable, done)):
-        return replace(step, stalled=clients // 2, dwell=min(left, LONGER_FACTOR * done[-1].spec.dwell))
-    open_ = open_growth(trial)
-    if not open_ and len(done) == 1 and _sparse(trial, done[0]):
-        return replace(step, stalled=clients // 2, dwell=min(left, LONGER_FACTOR * done[0].spec.dwell))
-    if (
-        not open_
-        and all(o.spec.stalled == done[0].spec.stalled for o in done)
-        and (seconds := _seconds_to_fill(done[-1], hold)) <= min(left, MAX_FILL_SECONDS)
-    ):
-        return replace(step, stalled=clients, dwell=seconds)
-    if not open_ or _uncollected(trial, done[-1]):
-        return None
-    readers = [o for o in done if o.spec.stalled == 0]
-    stalled_holds = [o for o in done if o.spec.stalled == clients]
-    # As short as the first hold: only growth that occurs with readers as well needs a longer one.
-    if not readers:
-        return step
-    if len(readers) == 1 and _lasts(trial, readers[0]):
-        return replace(step, dwell=max(hold, min(left, _needed(open_, 1.0, hold))))
-    if clients == 1 or len(stalled_holds) > 1:
-        return None
-    if not stalled_holds and not any(map(_exceeds_first_buffers, open_)):
-        return replace(step, stalled=clients)
-    longer = max(hold, min(left, _needed(open_, STALLED_LIMIT, hold)))
-    # Once readers were held until the kernel's buffers were full, only a much longer hold shows more.
-    if not stalled_holds or (
-        (stalled_holds[0].spec.dwell <= hold or longer >= LONGER_FACTOR * stalled_holds[0].spec.dwell)
-        and _lasts(trial, stalled_holds[0])
-    ):
-        return replace(step, stalled=clients, dwell=longer)
-    return None
-
-
-def _sparse(trial: Trial, seen: Observation) -> bool:
-    """Whether a hold had too few readings, on a busy machine, to tell whether its growth continued or stopped."""
-    few = MIN_READINGS <= len(_settled(seen)) < ENOUGH_READINGS
-    return few and any(
-        one.per_client >= SCREEN.get(one.key.unit, SCREEN_LIMIT) and not _granted(trial, one)
-        for one in all_grown(trial, seen)
-    )
-
-
-def _seconds_to_fill(seen: Observation, hold: float) -> float:
-    """Seconds of a hold whose stalled readers fill the kernel's buffers and then show growth, at least twice ``hold``
-    after that: the kernel enlarges them once shortly before. Infinite for a hold that did so already, and where no
-    reader received anything."""
-    readers = seen.spec.connections - seen.spec.stalled
-    if seen.ledger.seconds <= 0 or readers <= 0 or seen.ledger.bytes <= 0:
-        return math.inf
-    counted = any(key.kind == "heap-bytes" for reading in seen.connected for key in reading.levels)
-    shown = UNREAD_FACTOR * (COUNTER_SCREEN if counted else SCREEN)["B"]
-    pace = seen.ledger.bytes / readers / seen.ledger.seconds
-    if pace * seen.spec.dwell >= KERNEL_BUFFER_BYTES + shown:
-        return math.inf
-    return KERNEL_BUFFER_BYTES / pace + max(2 * hold, shown / pace)
-
-
-def _lasts(trial: Trial, seen: Observation) -> bool:
-    """Whether something grew until the end of this hold, beyond first buffers, and is not a finding yet."""
-    known = {one.key.metric for one in certain(trial)}
-    return any(
-        _needs_longer_hold(one) and one.key.metric not in known and not _granted(trial, one)
-        for one in all_grown(trial, seen)
-    )
-
-
-def _needs_longer_hold(one: Grown) -> bool:
+def needs_longer_hold(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers."""
     least = COUNTER_SCREEN.get(one.key.unit) if one.key.judged is Judged.EXACT else None
-    return _exceeds_first_buffers(one) if least is None else one.lasting and one.per_client >= least
+    return exceeds_first_buffers(one) if least is None else one.lasting and one.per_client >= least
 
 
-def _exceeds_first_buffers(one: Grown) -> bool:
+def exceeds_first_buffers(one: Grown) -> bool:
     """Whether growth continued, and exceeds first buffers however it was measured."""
     # Memory of C, Rust or PHP is a queue behind the stalled half more often than a little of every client.
     grown = one.per_affected if one.key == MEMORY else one.per_client
@@ -446,22 +339,5 @@ def open_growth(trial: Trial) -> list[Grown]:
         one
         for o in seen
         for one in all_grown(trial, o)
-        if _needs_longer_hold(one) and one.key.metric not in known and not _granted(trial, one)
+        if needs_longer_hold(one) and one.key.metric not in known and not is_granted(trial, one)
     ]
-
-
-def _needed(found: Sequence[Grown], times: float, hold: float) -> float:
-    """Seconds after which growth at this pace exceeds the limit, and more events arrive than a replay buffer holds;
-    at most MAX_HOLD."""
-    slowest = max(
-        max(
-            HOLD_MARGIN
-            * times
-            * LIMITS.get(one.key.unit, LIMIT)
-            / (one.per_client / one.seconds)
-            / (1 - SETTLE_SHARE),
-            MIN_EVENTS / max(1e-9, one.events / max(1, one.clients - one.stalled) / one.seconds),
-        )
-        for one in found
-    )
-    return max(hold, min(MAX_HOLD, slowest))
