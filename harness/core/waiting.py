@@ -101,9 +101,9 @@ def confirm_retained(
 
 def ask_again(trial: Trial, goal: Goal) -> Step | None:
     """What to do about a service that stopped serving during the last load: leave it alone for a while, and load it
-    once more. None where it served that load."""
+    once more. None where it served that load, or has never answered anything: then it is slow, or not ready."""
     last = last_load(trial)
-    if last is None or not gave_up(last):
+    if last is None or not gave_up(last) or not any(answered(o.ledger) for o in trial.observations):
         return None
     if asked_again(trial):
         return Stop("it stopped serving")

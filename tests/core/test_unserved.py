@@ -91,6 +91,19 @@ def test_it_is_left_alone_and_asked_again_before_it_counts_as_stalled() -> None:
     assert following.connections == 300
 
 
+def test_a_service_that_has_never_answered_is_not_left_alone() -> None:
+    mute = {"answered": 0, "completed": 0, "events": 0, "stalls": 300, "unanswered": 300, "failed": 300,
+            "causes": {"stalled": 300}, "first_failure": "stalled", "answered_after_failure": 0}  # fmt: skip
+    now = after(load(4, mute), load(5, mute))
+    seen = tuple(o if o.spec.phase is Phase.IDLE else replace(o, ledger=now.observations[-1].ledger)
+                 for o in now.observations)  # fmt: skip
+    step = next_step(replace(now, observations=seen), GOAL)
+    assert isinstance(step, CycleSpec)
+    assert step.phase is not Phase.RETENTION
+    assert isinstance(step := next_step(now, GOAL), CycleSpec)
+    assert step.phase is Phase.RETENTION, "one that has answered before is"
+
+
 def test_a_listener_that_is_gone_is_asked_after_ten_seconds() -> None:
     assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED, at=26.0))) is not None
     assert stopped_serving(after(load(4), load(5, SILENT), load(6, REFUSED, at=26.0))) is None
