@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.judge import unserved
 from harness.core.judge.unserved import gave_up
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, guard_once
@@ -46,15 +47,22 @@ def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"), [("deaf", "connections were refused"), ("failing", "only status 500")]
 )
-def test_a_service_that_stops_serving_under_load_is_stalled(kind: str, words: str, tmp_path: Path) -> None:
+def test_a_service_that_stops_serving_under_load_is_stalled(
+    kind: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Java service whose accept loop had ended with an exception was inconclusive because of its threads."""
+    monkeypatch.setattr(unserved, "RECOVERY", 4.0)
+    monkeypatch.setattr(unserved, "RECOVERY_OF_LISTENER", 4.0)
     verdict = run(kind, tmp_path, max_time=60.0).verdict
     assert verdict.outcome is Outcome.STALLED, verdict.explain()
     assert f"{words} after " in verdict.explanation
     assert "later, while the process was running" in verdict.explanation
 
 
-def test_a_service_that_recovers_from_a_load_is_judged_with_smaller_loads(tmp_path: Path) -> None:
+def test_a_service_that_recovers_from_a_load_is_judged_with_smaller_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unserved, "RECOVERY", 6.0)  # the service needs 4 s
     done = run("overwhelmed", tmp_path, max_time=80.0)
     assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
     trial = done.trial

@@ -3,7 +3,7 @@
 usage: plain_sse.py PORT [healthy|eventfd|thread|file|exit-0|mute|page|not-found|deaf|failing|overwhelmed]
 
 From its 400th connection on ``deaf`` does not listen any more, ``failing`` answers 500, and ``overwhelmed`` answers
-nobody who comes within the next 14 s.
+nobody until no client has come for 4 s.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import time
 
 KEPT: list[object] = []
 SERVERS: list[asyncio.Server] = []
-CAME: dict[str, float] = {"connections": 0, "busy until": 0.0}
-MOST, BUSY_SECONDS = 400, 14.0
+CAME: dict[str, float] = {"connections": 0, "last": 0.0, "overwhelmed": 0}
+MOST, QUIET_SECONDS = 400, 4.0
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
@@ -48,15 +48,18 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind
         if kind == "mute":
             await reader.read()
             return
+        quiet, CAME["last"] = time.monotonic() - CAME["last"], time.monotonic()
         CAME["connections"] += 1
         if CAME["connections"] == MOST:
-            CAME["busy until"] = time.monotonic() + BUSY_SECONDS
+            CAME["overwhelmed"] = 1
             if kind == "deaf":
                 SERVERS[0].close()
+        elif quiet >= QUIET_SECONDS:
+            CAME["overwhelmed"] = 0
         if CAME["connections"] > MOST and kind == "failing":
             writer.write(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
             return
-        if kind == "overwhelmed" and time.monotonic() < CAME["busy until"]:
+        if kind == "overwhelmed" and CAME["overwhelmed"]:
             await reader.read()
             return
         writer.write(STREAM)
