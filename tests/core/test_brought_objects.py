@@ -29,7 +29,7 @@ def judged(threads: Sequence[float], objects: Sequence[float], status: str = "bo
     return without_brought_objects(results, found)[OBJECTS]
 
 
-@pytest.mark.parametrize("status", ["bounded", "undecided"])
+@pytest.mark.parametrize("status", ["bounded", "undecided", "suspected"])
 def test_objects_of_the_threads_that_came_are_no_leak(status: str) -> None:
     one = judged(FILLED, BROUGHT, status)
     assert (one.status, one.growing) == ("undecided", False)

@@ -151,6 +151,36 @@ def test_heap_mappings_for_a_cache_are_no_leak(cache: str, status: str) -> None:
     assert without_brought_mappings(results)[objects] == results[objects]
 
 
+@pytest.mark.parametrize(("status", "mapped"), [("suspected", "undecided"), ("leaking", "leaking")])
+def test_mappings_are_not_certain_before_the_objects_that_they_are_for(status: str, mapped: str) -> None:
+    """The heap of a Node service could not be counted any more on a busy machine, and an allocator does not unmap."""
+    mappings, objects = Key("mappings"), Key("memory", "objects")
+    results = {
+        mappings: Assessed("leaking", 1.0, "grew", 200.0, 6000.0, rate=0.03, low=0.03, high=0.04),
+        objects: Assessed(status, 1.0, "rose", 1.6e5, 6000.0, rate=26.0, growing=True),
+    }
+    assert without_brought_mappings(results)[mappings].status == mapped
+
+
+@pytest.mark.parametrize(
+    ("metric", "peak", "status"),
+    [("threads", 50, "undecided"), ("threads", 20, "leaking"), ("fds", 50, "leaking")],
+)
+def test_a_pool_of_threads_may_hold_twice_the_streams_open_at_once(
+    metric: str, peak: int, status: str
+) -> None:
+    """A healthy Java server on a busy machine: the longer the load, the more threads were busy at once."""
+    grown = (18, 2, 2, 0, 4, 0, 9, 0, 6, 0, 17, 0, 22)
+    clients = (300, 300, 564, 50, 1085, 50, 2170, 50, 4340, 50, 8680, 50, 9000)
+    levels = [55.0]
+    for value in grown:
+        levels.append(levels[-1] + value)
+    spans = tuple({"connection": float(n), "answered": float(n), "time": 4.0, "reading": 1.0, "cycle": 1.0}
+                  for n in clients)  # fmt: skip
+    one = Series(Key(metric), tuple(levels[1:]), spans[1:], peak, ())
+    assert assess(one, sensitivity=1e-3).status == status
+
+
 @pytest.mark.parametrize(
     ("grown", "leaks"),
     [

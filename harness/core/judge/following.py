@@ -24,6 +24,8 @@ from harness.core.units import counted
 THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
 # Units that one thread of a pool retains at most, by counter: 24 objects were measured in a JVM.
 PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0}
+# The states of threads whose objects and stacks are no leak either.
+NO_LEAK_YET = ("undecided", "bounded", "suspected")
 # Mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc.
 MAPPINGS_PER_THREAD = 3.0
 # Bytes per stream by which healthy services climb while they warm up (docs/detector.md).
@@ -164,17 +166,19 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
         return dict(results)
     threads = results.get(Key("threads"))
     stacks = (
-        threads
-        and threads.status in ("undecided", "bounded")
-        and mappings.total <= MAPPINGS_PER_THREAD * threads.total
+        threads and threads.status in NO_LEAK_YET and mappings.total <= MAPPINGS_PER_THREAD * threads.total
     )
     cached = any(one.cache and one.status == "undecided" for one in results.values())
-    if not stacks and not cached:
+    # An allocator does not unmap what is freed late, so mappings cannot be certain before what they are mapped for.
+    held = any(key.kind in EXACT_MEMORY_KINDS and one.status == "suspected" for key, one in results.items())
+    if not stacks and not cached and not held:
         return dict(results)
     of = (
         f"stacks of the {counted(threads.total, 'thread', 'g')} that came"
         if stacks and threads
         else "room for what a cache may hold"
+        if cached
+        else "room for what may still be released"
     )
     why = f"{mappings.why}; {of}"
     return {**results, Key("mappings"): replace(mappings, status="undecided", growing=False, why=why)}
@@ -182,10 +186,10 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
 
 def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, Assessed]:
     """The results, with counters inside the service left undecided whose growth came with the threads of a pool that
-    still fills: each brings objects of its own, 24 in a JVM. Without this rule a healthy Java server on a busy machine
-    was judged leaking."""
+    may still fill: each brings objects of its own, 24 in a JVM. Without this rule a healthy Java server on a busy
+    machine was judged leaking, once while its threads were only suspected."""
     key = max((k for k in THREAD_KEYS if k in results), key=lambda k: results[k].total, default=None)
-    if key is None or results[key].status not in ("undecided", "bounded") or results[key].total <= 0:
+    if key is None or results[key].status not in NO_LEAK_YET or results[key].total <= 0:
         return dict(results)
     threads = results[key].total
     _, rest = split_warmup(found)
