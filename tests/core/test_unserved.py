@@ -45,7 +45,8 @@ def after(*loads: Observation) -> Trial:
     [
         (REFUSED, True),
         (SILENT, True),
-        ({**SILENT, "answered_after_failure": 3}, False),
+        ({**SILENT, "answered_after_failure": 10}, True),
+        ({**SILENT, "answered_after_failure": 11}, False),
         ({**SILENT, "notes": ()}, False),
         ({**SILENT, "failed": 9, "stalls": 9, "unanswered": 9, "causes": {"stalled": 9}}, False),
         ({**SILENT, "failed": 100, "causes": {"cancelled": 95, "stalled": 5}, "stalls": 5, "unanswered": 100}, False),
@@ -55,7 +56,8 @@ def after(*loads: Observation) -> Trial:
         ({**REFUSED, "causes": {"generator-limit": 72}}, False),
         ({}, False),
     ],
-    ids=["refused", "silent", "some answered", "not cut short", "a few", "cancelled", "429", "500", "404", "own", "ok"],
+    ids=["refused", "silent", "hardly any", "some answered", "not cut short", "a few", "cancelled", "429", "500", "404",
+         "own", "ok"],
 )  # fmt: skip
 def test_a_load_that_the_service_gave_up(changed: dict[str, Any], given_up: bool) -> None:
     assert gave_up(load(4, changed)) is given_up
