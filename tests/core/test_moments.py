@@ -102,6 +102,15 @@ def test_a_fall_while_allocations_are_traced_counts_as_a_fall() -> None:
     assert found.increments == [290.0, -290.0, 0.0]
 
 
+@pytest.mark.parametrize(("answered", "read"), [(0, 6), (1, 7)])
+def test_a_last_search_that_nobody_was_answered_in_proves_nothing(answered: int, read: int) -> None:
+    """A starved service let 40 streams stall, and its descriptors were not in step with them any more."""
+    seen = [observation(n, {FDS: 10.0 + 300 * n}, phase=Phase.LOAD) for n in range(6)]
+    ledger = {"answered": answered, "completed": answered, "events": 0, "stalls": 40 - answered}
+    search = observation(6, {FDS: 1510.0}, phase=Phase.SEARCH, opened=40, ledger=ledger)
+    assert len(moments(trial([], observations=[*seen, search]))) == read
+
+
 def test_late_work_of_a_traced_service_proves_nothing_and_a_load_after_it_does() -> None:
     def grown(phase: Phase, opened: int) -> list[float]:
         cycles = [(10.0, Phase.WARMUP, 300), (300.0, Phase.LOAD, 300), (330.0, Phase.SEARCH, 100)]

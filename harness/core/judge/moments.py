@@ -159,6 +159,15 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
     return _join_processes([_moments_of_process(part) for part in segments(trial)])
 
 
+def _without_unserved_search(seen: Sequence[Observation]) -> Sequence[Observation]:
+    """The observations without a search at the end of which no stream was answered: on a starved machine a traced
+    service answers nobody, and what leaks with its streams then seems to have stopped."""
+    last = seen[-1] if seen else None
+    if last is None or last.spec.phase is not Phase.SEARCH or not last.ledger.opened or answered(last.ledger):
+        return seen
+    return seen[:-1]
+
+
 def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
     """The moments of a trial whose service ran in one process all the time. ``time`` is seconds since the run's start.
     A level that no counter can have (not a number, or beyond 64 bits, from a damaged file) counts as not
@@ -176,7 +185,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
         found.append(Moment(Phase.WARMUP, first, {"time": trial.observations[0].started}, 0))
     # A trial that waits for the retention time observes late closes; others leave such levels out.
     early = premature(trial.observations) if trial.retention <= 0 else frozenset()
-    for index, observation in enumerate(trial.observations):
+    for index, observation in enumerate(_without_unserved_search(trial.observations)):
         did = _cycle_totals(observation)
         if never:
             did["answered"] = did["unanswered"] or did["connection"]
