@@ -18,36 +18,31 @@ VERSION = "4.14.1"
 TIMEOUT = 60.0  # seconds
 
 
-@functools.cache
 def source() -> str:
-    """The script, from npm, installed once a session."""
+    """The script, from npm; skips the test where it cannot be had."""
+    script, reason = _installed()
+    if reason:
+        pytest.skip(reason)
+    return script
+
+
+@functools.cache
+def _installed() -> tuple[str, str]:
+    """The script and "", or "" and why not. Asked once: each test waited a minute for an npm that cannot reach
+    its registry."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("npm is not installed")
+        return "", "npm is not installed"
     with tempfile.TemporaryDirectory() as folder:
-        install = (
-            npm,
-            "install",
-            "--no-package-lock",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            folder,
-        )
+        options = ("--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0")
+        install = (npm, "install", *options, "--prefix", folder, f"axe-core@{VERSION}")
         try:
-            done = subprocess.run(
-                [*install, f"axe-core@{VERSION}"],
-                capture_output=True,
-                text=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
+            done = subprocess.run(install, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         except subprocess.TimeoutExpired:
-            pytest.skip("npm cannot install axe-core: timeout")
+            return "", "npm cannot install axe-core: timeout"
         if done.returncode:
-            pytest.skip(f"npm cannot install axe-core: {done.stderr.strip().partition(chr(10))[0]}")
-        return (Path(folder) / "node_modules" / "axe-core" / "axe.min.js").read_text()
+            return "", f"npm cannot install axe-core: {done.stderr.strip().partition(chr(10))[0]}"
+        return (Path(folder) / "node_modules" / "axe-core" / "axe.min.js").read_text(), ""
 
 
 def violations(page: Page) -> list[Any]:
