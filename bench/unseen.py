@@ -91,7 +91,12 @@ ROWS = (
         "go", "spool-640", "a file per stream until 512 of 640 descriptors, then 503", LOADED, held_back=True
     ),
     Row("java", "expiry", "a session with a file per stream, for 8 to 48 s more", held_back=True),
-    Row("java", "audits-110", "a pool that grows to at most 110 threads, which stay"),
+    Row(
+        "java",
+        "audits-110",
+        "a pool of at most 110 threads, which stay; with 1,000 streams the accept loop ends",
+        passes=("bounded", "stalled"),
+    ),
     Row("java", "watcher-7", "a thread for every seventh stream", LOADED, held_back=True),
     Row("c", "churn", "blocks of 64 bytes to 48 kB, allocated and freed beside 14 MB", held_back=True),
     Row("c", "helpers-98", "14 more helper threads for a burst, up to 98", held_back=True),

@@ -130,10 +130,11 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         return again
     if must_continue_wait(trial, goal, results):
         return design.wait(trial, goal)
-    # Where something is released late, every further load needs another wait, which must still fit in.
-    time_left = time_for_release(trial, goal, results)
-    if len(loads) >= goal.min_cycles and time_left and (held := _hold_cycle(trial, goal)):
-        return held
+    # What a hold leaves behind is released like everything else, if there is time for it.
+    if len(loads) >= goal.min_cycles and time_for_release(trial, goal, results):
+        held = _hold_cycle(trial, goal)
+        if held:
+            return held
     if goal.vary and memory and memory.growing and memory.factor == "time":
         # More clients would not show whether the memory grows without them.
         return design.wait(trial, goal)
@@ -146,7 +147,8 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         return Stop("no count grew over enough connections: the pass is certified")
     if len(loads) >= goal.cycles:
         return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
-    if goal.vary and not time_left:
+    # After further loads memory would still be held for what is not released yet, so they need a whole wait.
+    if goal.vary and any_late_release(results) and not time_for_wait(trial, goal, results):
         return Stop("what more clients leave behind would not be released in the time that is left")
     growing = [
         result
