@@ -138,7 +138,9 @@ def burst(trial: Trial, goal: Goal) -> CycleSpec:
 def long(trial: Trial, goal: Goal) -> CycleSpec:
     """The longest load: one burst of as many clients as can connect within POOL_LOAD seconds."""
     step = large(trial, goal, "fin" if goal.disconnect == "mixed" else None)
-    size = min(float(MAX_CONNECTIONS), POOL_LOAD * pace(trial, step.disconnect), _most(trial, goal))
+    size = min(
+        float(MAX_CONNECTIONS), POOL_LOAD * pace(trial, step.disconnect), most_connections(trial, goal)
+    )
     return replace(step, connections=max(goal.connections, int(size)), concurrency=goal.concurrency)
 
 
@@ -161,7 +163,7 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
     room = min(ROOM_SHARE * room, _memory_room(trial), _cpu_room(trial))
-    size = min(float(MAX_CONNECTIONS), MAX_LOAD * pace(trial, "fin"), room, _most(trial, goal))
+    size = min(float(MAX_CONNECTIONS), MAX_LOAD * pace(trial, "fin"), room, most_connections(trial, goal))
     wanted = (streams - served) / max(MIN_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None
@@ -170,7 +172,7 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     return replace(step, connections=int(min(size, max(wanted, goal.connections))), disconnect=way)
 
 
-def _most(trial: Trial, goal: Goal) -> float:
+def most_connections(trial: Trial, goal: Goal) -> float:
     """Connections of a load that the service withstands, and at least an ordinary load."""
     return max(float(goal.connections), withstood(trial))
 
@@ -226,7 +228,7 @@ def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
     if not goal.vary:
         return step
     largest = max((o.spec.connections for o in trial.observations), default=0)
-    size = min(MAX_CONNECTIONS, GROWTH * largest, MAX_LOAD * pace(trial, way), _most(trial, goal))
+    size = min(MAX_CONNECTIONS, GROWTH * largest, MAX_LOAD * pace(trial, way), most_connections(trial, goal))
     return replace(
         step, connections=max(goal.connections, int(size)), concurrency=width(trial, goal), disconnect=way
     )

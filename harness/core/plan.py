@@ -65,6 +65,9 @@ def next_step(trial: Trial, goal: Goal) -> Step:
     if seen and not seen[-1].complete:
         return Stop("the last cycle was cut short")
     step = warm_up(trial, goal) or _next_control(trial, goal) or _next_load(trial, goal)
+    if isinstance(step, CycleSpec) and not goal.endless:
+        # Whatever a cycle is for, it is no larger than what the service withstands.
+        step = replace(step, connections=int(min(step.connections, design.most_connections(trial, goal))))
     if isinstance(step, CycleSpec) and goal.max_seconds is not None:
         left = goal.max_seconds - design.spent(trial)
         if seen and design.expected(seen, step) > left:

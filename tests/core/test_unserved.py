@@ -10,15 +10,17 @@ import pytest
 
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.judge.growth import Assessed
 from harness.core.judge.trial import judge
 from harness.core.judge.unserved import gave_up, stopped_serving, withstood
 from harness.core.note import Note, NoteKind
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import FDS, observation, trial
+from tests.core.series import FDS, OBJECTS, observation, trial
 
 GOAL = Goal(300, 50, 1.0, ("/",), max_seconds=300.0, memory=False)
+GROWN = replace(GOAL, connections=4096)
 CUT = (Note(NoteKind.LOAD_CUT_SHORT, "cancelled"),)
 REFUSED = {"answered": 0, "completed": 0, "events": 0, "failed": 72, "opened": 72, "causes": {"refused": 72},
            "first_failure": "refused", "answered_after_failure": 0, "notes": CUT}  # fmt: skip
@@ -119,12 +121,17 @@ def test_the_limit_of_select_is_named(fds: float, named: bool) -> None:
     assert ("select()" in str(stopped_serving(now))) is named
 
 
-def test_a_service_that_broke_gets_no_load_like_that_again() -> None:
+def test_a_service_that_broke_gets_no_load_like_that_again(monkeypatch: pytest.MonkeyPatch) -> None:
     broke = {**SILENT, "answered": 1000, "opened": 1500, "failed": 500, "stalls": 500, "unanswered": 500,
              "causes": {"stalled": 500}}  # fmt: skip
     now = after(load(4, broke), load(5))
     assert withstood(now) == 500.0
     assert design.large(now, GOAL, "fin").connections == 500
+    growing = Assessed("undecided", 1.0, "grew", 9e4, 3000.0, growing=True, cache="rose with its driver")
+    monkeypatch.setattr("harness.core.plan.assess_counts", lambda *_: {OBJECTS: growing})
+    monkeypatch.setattr("harness.core.plan._load_or_control", lambda *_: design.plain(now, GROWN, Phase.LOAD))
+    assert isinstance(step := next_step(replace(now, retention=0.0), GOAL), CycleSpec)
+    assert step.connections == 500, "a cycle to outgrow a cache neither"
     assert withstood(after(load(4), load(5))) == float("inf")
 
 
