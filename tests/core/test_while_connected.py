@@ -452,6 +452,28 @@ def queued(pace: float, most: float = float("inf")) -> Level:
     return freed(30 * MIB, lambda t: min(most, pace * t), readers=False)
 
 
+@pytest.mark.parametrize(
+    ("base", "readers", "open_growth"),
+    [(2.0, 0.0, True), (2.0, 3_000.0, False), (40.0, 0.0, False)],
+    ids=["beyond garbage", "readers too", "could be garbage"],
+)
+def test_a_queue_whose_memory_the_allocator_keeps_is_no_pass(
+    base: float, readers: float, open_growth: bool
+) -> None:
+    """A Rust service had 83 MB of queues behind 50 stalled readers, and 69 MB after they had left."""
+    most = [base * MIB]
+
+    def level(t: float, r: int, s: int) -> float:
+        most[0] = max(most[0], base * MIB + t * (27_000.0 * s + readers * r))
+        return most[0] if not r + s else base * MIB + t * (27_000.0 * s + readers * r)
+
+    spec = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=5.0)
+    holds = [held(spec, ANONYMOUS, level, 0.0)]
+    holds.append(held(replace(spec, stalled=CLIENTS, dwell=60.0), ANONYMOUS, level, 10.0))
+    holds[1] = replace(holds[1], levels={ANONYMOUS: 0.8 * most[0]})
+    assert (undecided(trial([], observations=holds)) is not None) is open_growth
+
+
 def test_a_slow_queue_behind_stalled_readers_is_no_pass() -> None:
     """3 kB a second fill 5 kB per client in the first hold. The verdict names the hold that decides."""
     seen, seconds = watched(HEAP, queued(3_000))
