@@ -92,7 +92,7 @@ def leaked_bytes(per_connection: float, base: Make, reuse: float = 0.3) -> Make:
 
 def recorded(name: str, key: Key = MEMORY, traces: Path = TRACES) -> Make:
     """The level of a real server as recorded over its connections (``traces``), from a random start in its first
-    cycles. Beyond its end, its second half continues from a random place."""
+    cycles. After the last recorded level, the second half is repeated from a random place."""
     rows = json.loads((traces / f"{name}.json").read_text())
     levels = rows["levels"][str(key)]
     done = [float(n) for n in accumulate(rows["connections"])]

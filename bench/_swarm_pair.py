@@ -65,7 +65,7 @@ class Peer:
 class Flow:
     """Events through open streams. cpu: seconds of the client; lags: seconds, of one stream in twenty.
 
-    received: the events that the client had counted at its end; of the pool, those in its ledger. wrong: streams that
+    received: events that the client counted until it ended; for the pool, those in its ledger. wrong: streams that
     failed, and ids that were missed, repeated or out of order, if the client checks them.
     """
 

@@ -158,9 +158,9 @@ def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assesse
 
 
 def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
-    """Whether the last load left less of everything than there was before it, because a sweep came at its end: a wait
-    that begins now has nothing to be released, and would not distinguish a sweep at fixed times from a cleanup after a
-    number of requests."""
+    """Whether every growing count was lower after the last load than before it, because a sweep took place at its end.
+    A wait that begins now would see no release, and so would not distinguish a sweep at fixed times from a cleanup
+    after a number of requests."""
     seen = trial.observations
     last = max((index for index, o in enumerate(seen) if o.ledger.opened), default=0)
     if not last:

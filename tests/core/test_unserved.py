@@ -12,11 +12,12 @@ from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.judge.growth import Assessed
 from harness.core.judge.trial import judge
-from harness.core.judge.unserved import gave_up, stopped_serving, withstood
+from harness.core.judge.unserved import OWN_CAUSES, gave_up, stopped_serving, withstood
 from harness.core.note import Note, NoteKind
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
+from harness.swarm.exposure import OWN
 from tests.core.series import FDS, OBJECTS, observation, trial
 
 GOAL = Goal(300, 50, 1.0, ("/",), max_seconds=300.0, memory=False)
@@ -40,6 +41,12 @@ def after(*loads: Observation) -> Trial:
     quiet = [observation(n, {FDS: 10.0}, phase=Phase.WARMUP, ledger={"answered": 300}) for n in range(3)]
     idle = observation(3, {FDS: 10.0}, phase=Phase.IDLE)
     return trial([], observations=[*quiet, idle, *loads])
+
+
+def full(fds: float, limit: float) -> Trial:
+    """A service that refused clients with so many descriptors of so many that it was allowed."""
+    now = after(load(4), replace(load(5, REFUSED), levels={FDS: fds}), load(6, REFUSED, at=26.0))
+    return replace(now, target=replace(now.target, limits={"RLIMIT_NOFILE": limit}))
 
 
 @pytest.mark.parametrize(
@@ -114,11 +121,28 @@ def test_a_listener_that_is_gone_is_asked_after_ten_seconds() -> None:
     assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED))) is None, "two seconds later"
 
 
+def test_failures_of_the_harness_are_those_that_the_swarm_counts_as_its_own() -> None:
+    assert set(OWN_CAUSES) == OWN
+
+
+@pytest.mark.parametrize(
+    ("failed", "advice"), [(REFUSED, "accepts connections"), (SILENT, "sends as it goes")]
+)
+def test_the_advice_fits_what_clients_got(failed: dict[str, Any], advice: str) -> None:
+    verdict = judge(after(load(4), load(5, failed), load(6, failed, at=60.0)))
+    assert verdict.outcome is Outcome.STALLED
+    assert advice in verdict.advice
+
+
+def test_a_limit_of_1024_open_files_is_not_that_of_select() -> None:
+    assert "select()" in str(stopped_serving(full(1024.0, limit=20_000.0)))
+    assert "select()" not in str(stopped_serving(full(1024.0, limit=1024.0)))
+
+
 @pytest.mark.parametrize(("fds", "named"), [(1019.0, False), (1020.0, True), (1025.0, True), (1029.0, False)])
 def test_the_limit_of_select_is_named(fds: float, named: bool) -> None:
     """A PHP server with stream_select answered nobody once it had 1,025 descriptors."""
-    now = after(load(4), replace(load(5, REFUSED), levels={FDS: fds}), load(6, REFUSED, at=26.0))
-    assert ("select()" in str(stopped_serving(now))) is named
+    assert ("select()" in str(stopped_serving(full(fds, limit=20_000.0)))) is named
 
 
 def test_a_service_that_broke_gets_no_load_like_that_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,9 @@ def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, fl
 
     If all spans agree, the interval is based on the spread between them (Student's t on the ratio), so exactly
     proportional growth gets a narrow interval, at most as wide as that of counts. Otherwise the counts are Poisson, in
-    the batches by which they grow;
-    and where the spans differ by more than chance, the interval is the wider of two: counts with that dispersion
-    (quasi-Poisson), and the ratio estimator with the squares of its residuals (Cochran 1977), whose degrees of freedom
-    are those of spans of equal size. The second holds for a rate that itself varies from span to span.
+    the batches by which they grow; where the spans differ by more than chance, with that dispersion (quasi-Poisson).
+    The rate may also be another in every span, which a few spans cannot show: the interval includes that of
+    ``harness.core.stats.varying``.
     """
     pairs = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
     total = math.fsum(value for value, _ in pairs)

@@ -340,7 +340,7 @@ def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: f
         if units <= 0:
             break
         last = moment.left if last is None else last
-        # A load with no more streams than were open at once closed all of them at its end.
+        # If all streams of a load were open at once, all of them ended when the load did.
         lasted = moment.left - moment.began if streams > moment.peak else 0.0
         first = moment.left - min(1.0, units / added) * lasted
         units -= added / MIN_SWEEP_SHARE

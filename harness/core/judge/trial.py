@@ -22,7 +22,7 @@ from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.retained import retention_of
 from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled
-from harness.core.judge.unserved import stopped_serving
+from harness.core.judge.unserved import advice_of, stopped_serving
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import last_process, segments
@@ -275,6 +275,8 @@ def _advice(
         return next_step(first.driver, runtime, first.metric, first.kind, held, first.recipe)
     if outcome is Outcome.CRASHED and crash:
         return crashes.next_step(crash, runtime)
+    if outcome is Outcome.STALLED and (advice := advice_of(trial)):
+        return advice
     if outcome is Outcome.STALLED:
         return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
     if outcome is Outcome.OVER_CEILING:

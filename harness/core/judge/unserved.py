@@ -28,12 +28,13 @@ MAX_ANSWERED_AFTER = 0.1
 MIN_FAILED = 10  # streams: fewer are stray failures
 FD_SETSIZE = 1024.0  # descriptors that select(2) can watch; those above make it fail (man 2 select)
 SELECT_SLACK = 4.0  # descriptors that a service may close before it is read
-SELECT = "it had 1,024 descriptors, and select() cannot watch more: poll() or epoll can"
+SELECT = "it had about 1,024 descriptors, the most that select() can watch: poll() or epoll watches more"
 OWN_CAUSES = ("cancelled", "generator-limit", "worker-lost")  # failures of the harness (harness.http.causes)
 
 
 def gave_up(observation: Observation) -> bool:
-    """Whether the service stopped serving during a load: no stream was answered any more, or none at all."""
+    """Whether the service stopped serving during a load: it answered none of its streams, or hardly any after the first
+    that failed."""
     ledger = observation.ledger
     if not ledger.opened or observation.spec.fault or observation.spec.phase in (Phase.SEARCH, Phase.HOLD):
         return False
@@ -51,9 +52,14 @@ def _failed(ledger: Ledger) -> int:
     return max(ledger.failed - ledger.rate_limited, ledger.unanswered) - own
 
 
+def _loads(trial: Trial) -> list[Observation]:
+    """The observations with clients."""
+    return [o for o in trial.observations if o.ledger.opened]
+
+
 def last_load(trial: Trial) -> Observation | None:
     """The last observation with clients."""
-    return next((o for o in reversed(trial.observations) if o.ledger.opened), None)
+    return next(reversed(_loads(trial)), None)
 
 
 def recovery(load: Observation) -> float:
@@ -69,7 +75,7 @@ def _happened(load: Observation) -> str:
 
 def asked_again(trial: Trial) -> bool:
     """Whether the last load gave up as well, although the service had been left alone since one before it."""
-    loads = [o for o in trial.observations if o.ledger.opened]
+    loads = _loads(trial)
     if len(loads) < 2 or not gave_up(loads[-1]):
         return False
     for before, after in zip(reversed(loads[:-1]), reversed(loads[1:]), strict=True):
@@ -85,7 +91,7 @@ def stopped_serving(trial: Trial) -> str | None:
     if not asked_again(trial):
         return None
     served = sum(answered(o.ledger) for o in trial.observations)
-    loads = [o for o in trial.observations if o.ledger.opened]
+    loads = _loads(trial)
     since = len(loads)
     while since > 1 and gave_up(loads[since - 2]):
         since -= 1
@@ -98,8 +104,25 @@ def stopped_serving(trial: Trial) -> str | None:
     return f"{text}; {SELECT}" if _at_limit_of_select(trial) else text
 
 
+def advice_of(trial: Trial) -> str:
+    """The next step for a service that stopped serving; empty for any other, or where only silence was seen."""
+    happened = _happened(_loads(trial)[-1]) if asked_again(trial) else ""
+    if happened == REFUSED:
+        return (
+            "read the end of the service's log: an exception may have ended the loop that accepts connections"
+        )
+    return (
+        "read the end of the service's log: it may say why every request fails"
+        if "status" in happened
+        else ""
+    )
+
+
 def _at_limit_of_select(trial: Trial) -> bool:
-    """Whether the service had about as many descriptors as select(2) can watch when it gave up."""
+    """Whether the service had about as many descriptors as select(2) can watch when it gave up, and was allowed more: a
+    limit of 1,024 open files, which many systems set, is another cause."""
+    if trial.target.limits.get("RLIMIT_NOFILE", math.inf) <= FD_SETSIZE + SELECT_SLACK:
+        return False
     most = max((o.levels.get(Key("fds"), 0.0) for o in trial.observations), default=0.0)
     return abs(most - FD_SETSIZE) <= SELECT_SLACK
 
@@ -107,6 +130,6 @@ def _at_limit_of_select(trial: Trial) -> bool:
 def withstood(trial: Trial) -> float:
     """Connections of a load that the service can surely serve: half of what it answered in one during which it gave up
     and from which it recovered. Infinite if it never gave up."""
-    loads = [o for o in trial.observations if o.ledger.opened]
+    loads = _loads(trial)
     broke = [o for o, after in pairwise(loads) if gave_up(o) and not gave_up(after)]
     return min((answered(o.ledger) / 2 for o in broke), default=math.inf)
