@@ -16,7 +16,7 @@ STEP = 0.1  # seconds: as often as the probe's hot lane reads
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class CycleSums:
     """What one cycle did. cycle: its number; seconds: idle time included."""
 
     cycle: int
@@ -36,7 +36,7 @@ class Did:
 class Load:
     """One load that has ended. started, ended: seconds since the run's start. concurrency: streams open at once."""
 
-    did: Did
+    did: CycleSums
     started: float
     ended: float
     concurrency: int

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench._clock import STEP, Clocked, Did, Load
+from bench._clock import STEP, Clocked, CycleSums, Load
 from harness.core.budget import Budget
 from harness.core.cycle import BrokerCount, CycleSpec, Ledger, Observation, Phase, Reading
 from harness.core.metric import Key
@@ -50,7 +50,7 @@ def poisson(rng: random.Random, mean: float) -> int:
     return count
 
 
-Level = Callable[[Did, random.Random], float]
+Level = Callable[[CycleSums, random.Random], float]
 """One simulated count that knows no time: called once per cycle, in order, it returns the level then. It may
 keep state."""
 Make = Callable[[random.Random], Level]
@@ -92,7 +92,7 @@ GOAL: Goal = Goal(
 
 
 @dataclass(slots=True)
-class World:
+class SimulatedService:
     """One simulated service under load: it turns the specification of a cycle into an observation.
 
     idle_counts: the readings of the hot lane without clients in the last cycle, a row for each change."""
@@ -132,7 +132,7 @@ class World:
         self.at = seen.ended + PAUSE
         return seen
 
-    def _clocked(self, step: CycleSpec, did: Did, ledger: Ledger, service: Clocked) -> Observation:
+    def _clocked(self, step: CycleSpec, did: CycleSums, ledger: Ledger, service: Clocked) -> Observation:
         started, left = self.at, self.at + ledger.seconds
         counts: list[tuple[float, float, float]] = []
 
@@ -192,13 +192,13 @@ class World:
             levels[FDS] = FEW_FDS
         return levels
 
-    def _load(self, spec: CycleSpec) -> tuple[Did, Ledger]:
+    def _load(self, spec: CycleSpec) -> tuple[CycleSums, Ledger]:
         """The ledger that the swarm would return for a cycle."""
         n, rng = spec.connections, self.rng
         if not n:
             seconds = spec.dwell
             idle = Ledger(seconds=seconds, answered=0)
-            return Did(spec.index, 0, 0, 0, 0, 0, seconds + LAG + SETTLE + PAUSE, self.total), idle
+            return CycleSums(spec.index, 0, 0, 0, 0, 0, seconds + LAG + SETTLE + PAUSE, self.total), idle
         modes = MODES if spec.disconnect == "mixed" else (spec.disconnect,)
         by_mode = {mode: n // len(modes) + (i < n % len(modes)) for i, mode in enumerate(modes)}
         stalls, early = by_mode.get("stall", 0), by_mode.get("rst-early", 0)
@@ -229,7 +229,7 @@ class World:
         if answered < asked:
             ledger = self._refused(ledger, asked - answered)
         unanswered = n if spec.fault else 0
-        did = Did(
+        did = CycleSums(
             spec.index, n, events, aborts - stalls, stalls, unanswered, seconds + LAG + SETTLE + PAUSE, self.total + n,
             early, stalls + by_mode.get("rst", 0) + early, answered,
         )  # fmt: skip
@@ -252,7 +252,7 @@ class World:
 
 def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:
     """Run one simulated service under the plan until the plan stops."""
-    world = World(kind, random.Random(seed))
+    world = SimulatedService(kind, random.Random(seed))
     initial = known(Trial, initial=world.initial(), retention=getattr(kind.goal, "retention", 0.0))
     trial = Trial(
         "simulated", TargetInfo(None, "", 1, kind.runtime), kind.budget, sensitivity=sensitivity, **initial
@@ -268,7 +268,7 @@ def run(kind: Kind, seed: int, *, sensitivity: float = 1e-3) -> Trial:
 def trace(kind: Kind, seed: int, *, cycles: int, connections: int) -> list[float]:
     """The levels of the same service under equal cycles without a plan, as the other rules are used. A broker does not
     answer in every third cycle, as under the plan."""
-    world = World(kind, random.Random(seed))
+    world = SimulatedService(kind, random.Random(seed))
     found = []
     for index in range(cycles):
         fault = "silence" if kind.goal.broker and index % 3 == 2 else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from bench._clock import Did
+from bench._clock import CycleSums
 from bench._services import Level, Make, poisson
 
 
@@ -24,7 +24,7 @@ def remembering(sigma: float, rho: float = 0.7) -> Make:
     def make(rng: random.Random) -> Level:
         state = [rng.gauss(0, sigma)]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             state[0] = rho * state[0] + rng.gauss(0, sigma * math.sqrt(1 - rho * rho))
             return float(round(40 + state[0]))
 
@@ -39,7 +39,7 @@ def pool(slots: int, per_cycle: float, chance: float = 1.0) -> Make:
     def make(rng: random.Random) -> Level:
         held = [0.0]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             if did.connections and rng.random() < chance:
                 held[0] = min(slots, held[0] + per_cycle)
             return 10 + held[0]
@@ -49,13 +49,13 @@ def pool(slots: int, per_cycle: float, chance: float = 1.0) -> Make:
     return make
 
 
-def ragged(slots: int, least: int, most: int, chance: float) -> Make:
+def pool_of_uneven_bursts(slots: int, least: int, most: int, chance: float) -> Make:
     """The same pool, which never takes the same number twice in a row."""
 
     def make(rng: random.Random) -> Level:
         held = [0]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             if did.connections and rng.random() < chance:
                 held[0] = min(slots, held[0] + rng.randint(least, most))
             return 10.0 + held[0]
@@ -81,7 +81,7 @@ def drift(per_second: float) -> Make:
     def make(rng: random.Random) -> Level:
         held = [0]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             held[0] += poisson(rng, per_second * did.seconds)
             return 10.0 + held[0]
 
@@ -121,7 +121,7 @@ def thread_pool(cap: int) -> Make:
     def make(rng: random.Random) -> Level:
         held = [0]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             if did.connections:
                 held[0] = min(cap, held[0] + poisson(rng, (cap - held[0]) * 0.5))
             return 3.0 + held[0]
@@ -132,13 +132,13 @@ def thread_pool(cap: int) -> Make:
 
 
 def leak(rate: float, factor: str = "connections", *, clockwork: bool = False, base: Make = constant) -> Make:
-    """``rate`` units per unit of a factor of Did, on top of a healthy service."""
+    """``rate`` units per unit of a factor of CycleSums, on top of a healthy service."""
 
     def make(rng: random.Random) -> Level:
         held = [0.0]
         below: Level = base(rng)
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             mean = rate * float(getattr(did, factor))
             held[0] += mean if clockwork else poisson(rng, mean)
             return below(did, rng) + math.floor(held[0])
@@ -157,7 +157,7 @@ def counter(noise: float, per_reading: float) -> Make:
     def make(rng: random.Random) -> Level:
         reading = [0]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             reading[0] += 1
             return 50_000.0 + per_reading * reading[0] + round(rng.gauss(0, noise))
 
@@ -166,7 +166,7 @@ def counter(noise: float, per_reading: float) -> Make:
     return make
 
 
-def resting(noise: float) -> Make:
+def idle_cpu(noise: float) -> Make:
     """CPU used without clients, in cores."""
     return lambda rng: lambda did, rng: max(0.0, 0.004 + abs(rng.gauss(0, noise)))
 

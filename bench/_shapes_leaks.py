@@ -76,7 +76,7 @@ def leak(
     cap: float = math.inf,
     status: int = 500,
 ) -> Start:
-    """``rate`` units per unit of a factor of Did, for good.
+    """``rate`` units per unit of a factor of CycleSums, for good.
 
     after: seconds of the run before the first. above: the number of streams that must be open at once. cap: units from
     which on the service answers every request with ``status``.

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from itertools import accumulate
 from pathlib import Path
 
-from bench._clock import Did
+from bench._clock import CycleSums
 from bench._services import MEMORY, MIB, Level, Make
 from harness.core.metric import Key
 
@@ -26,7 +26,7 @@ def staircase(per_connection: float, until: int, arena: float = MIB) -> Make:
         start = rng.random() * arena
         ends = until * rng.uniform(0.7, 1.1)
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             used = start + per_connection * min(did.total, ends)
             return 20 * MIB + math.floor(used / arena) * arena + rng.choice((0, 0, 0, 1, 2, 5)) * 4096
 
@@ -58,7 +58,7 @@ def creeping(rng: random.Random) -> Level:
     """Pages that come and go: a few in half of the cycles."""
     held = [0.0]
 
-    def level(did: Did, rng: random.Random) -> float:
+    def level(did: CycleSums, rng: random.Random) -> float:
         if rng.random() < 0.5:
             held[0] += rng.choice((-8, -4, 4, 4, 8, 20)) * 4096
         return 30 * MIB + held[0]
@@ -76,7 +76,7 @@ def leaked_bytes(per_connection: float, base: Make, reuse: float = 0.3) -> Make:
         below: Level = base(rng)
         room = [2 * MIB * rng.random(), 0.0]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             need = (per_connection + found_each) * did.connections * rng.uniform(0.97, 1.03)
             if rng.random() < CHANCE * did.connections / BLOCK:
                 room[0] += reuse * MIB * rng.random()
@@ -105,7 +105,7 @@ def recorded(name: str, key: Key = MEMORY, traces: Path = TRACES) -> Make:
     def make(rng: random.Random) -> Level:
         place, held = [done[0] + rng.random() * 900], [float(levels[0])]
 
-        def level(did: Did, rng: random.Random) -> float:
+        def level(did: CycleSums, rng: random.Random) -> float:
             left = float(did.connections)
             while left > 0:
                 if place[0] >= done[-1]:

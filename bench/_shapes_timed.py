@@ -27,7 +27,7 @@ def between(least: float, most: float) -> Hold:
     return lambda rng: rng.uniform(least, most)
 
 
-def mostly(mean: float, most: float) -> Hold:
+def exponential_hold(mean: float, most: float) -> Hold:
     """An exponentially distributed time, cut off."""
     return lambda rng: min(most, rng.expovariate(1 / mean))
 

@@ -85,7 +85,7 @@ def anonymous(pid: int) -> int:
 
 
 @contextmanager
-def crew(count: int, folder: Path) -> Iterator[tuple[Peer, Swarm, list[int]]]:
+def swarm_of_workers(count: int, folder: Path) -> Iterator[tuple[Peer, Swarm, list[int]]]:
     """A server, a master and its workers: (server, swarm, pids of the workers)."""
     with ExitStack() as stack:
         server = Peer("bench._swarm_server", host := f"127.0.3.{next(ADDRESSES)}")
@@ -107,7 +107,7 @@ def crew(count: int, folder: Path) -> Iterator[tuple[Peer, Swarm, list[int]]]:
 
 def measure(count: int, size: Size, folder: Path) -> Row:
     """Open and close streams; then hold some open and send events to them."""
-    with crew(count, folder) as (server, swarm, pids):
+    with swarm_of_workers(count, folder) as (server, swarm, pids):
         spec = CycleSpec(0, 10 * count, EACH * count, 60.0, 1, "rst", PATHS)
         swarm.cycle(spec)
         before = [cpu(pid) for pid in pids]

@@ -59,13 +59,13 @@ KINDS: dict[str, tuple[str, Callable[[random.Random, int], Series]]] = {
     "yearly": ("sine of 365 runs, 1.5 σ", lambda rng, n: wave(rng, n, 365, 1.5)),
 }
 METHODS: dict[str, Callable[[Sequence[float]], list[int]]] = {
-    "ours": lambda values: [one.found for one in changes(as_nights(values))],
+    "ours": lambda values: [one.found for one in changes(rate_estimates(values))],
     OTAVA: otava,
-    "previous run": lambda values: previous(as_nights(values)),
+    "previous run": lambda values: previous(rate_estimates(values)),
 }
 
 
-def as_nights(values: Sequence[float]) -> list[RateEstimate]:
+def rate_estimates(values: Sequence[float]) -> list[RateEstimate]:
     """Each night's figure with its interval."""
     half = 1.96 * ERROR
     return [RateEstimate(value, value - half, value + half) for value in values]
@@ -95,7 +95,7 @@ def delays(kind: str, size: float, goal: int, runs: int, rng: random.Random) -> 
             if name != "ours":
                 # At most three nights before the step: a change point is placed about there.
                 hits[name] += any(at >= before - 3 for at in method(values[: before + goal]))
-        found = [one.found - before + 1 for one in changes(as_nights(values)) if one.found >= before]
+        found = [one.found - before + 1 for one in changes(rate_estimates(values)) if one.found >= before]
         waits.append(found[0] if found else math.inf)
         hits["ours"] += waits[-1] <= goal
     shares = {name: count / runs for name, count in hits.items()}

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from harness.core.design import elapsed
+from harness.core.design import elapsed_seconds
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.levels import LevelReader
@@ -34,7 +34,7 @@ PASS = 2.5e-4  # descriptors per connection
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class VerdictGoal:
     """One guard. limit: seconds from the first cycle to the verdict. load: options of the guard."""
 
     name: str
@@ -45,23 +45,23 @@ class Promise:
 
 
 PROMISES = (
-    Promise("leak of one descriptor per connection", "eventfd@connection", Outcome.LEAKING, 10.0),
-    Promise("leak of one object per connection", "object@connection", Outcome.LEAKING, 10.0),
-    Promise(
+    VerdictGoal("leak of one descriptor per connection", "eventfd@connection", Outcome.LEAKING, 10.0),
+    VerdictGoal("leak of one object per connection", "object@connection", Outcome.LEAKING, 10.0),
+    VerdictGoal(
         "pass certified at 2.5e-4 descriptors per connection",
         "healthy",
         Outcome.BOUNDED,
         60.0,
         {"sensitivity": PASS},
     ),
-    Promise(
+    VerdictGoal(
         "memory verdict without runtime counters, a pass",
         "healthy",
         Outcome.BOUNDED,
         180.0,
         {"runtime": "none", "max_time": 180.0},
     ),
-    Promise(
+    VerdictGoal(
         "memory verdict without runtime counters, a leak of 4 KiB",
         "malloc@connection",
         Outcome.LEAKING,
@@ -71,7 +71,7 @@ PROMISES = (
 )
 
 
-def ours(target: int) -> list[psutil.Process]:
+def own_processes(target: int) -> list[psutil.Process]:
     """This process and its descendants, without the service's."""
     own = psutil.Process()
     service = {target, *(child.pid for child in psutil.Process(target).children(recursive=True))}
@@ -91,7 +91,7 @@ def watched() -> Iterator[list[tuple[float, float]]]:
     real = LevelReader.settle
 
     def settle(self: LevelReader, tick: Callable[[], None]) -> SettleResult:
-        processes = ours(self.target.pid)
+        processes = own_processes(self.target.pid)
         began, before = self.context.clock(), cpu_seconds(processes)
         result = real(self, tick)
         if self.target.alive:
@@ -105,7 +105,7 @@ def watched() -> Iterator[list[tuple[float, float]]]:
         LevelReader.settle = real  # type: ignore[method-assign]
 
 
-def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:
+def guard(promise: VerdictGoal, folder: Path) -> tuple[Guarded, float, float]:
     """The guard, and the seconds from its first cycle until it was certain, and until its place was found too."""
     command = (sys.executable, str(SERVICES / "asyncio_service.py"), "{port}", promise.behaviour)
     request = request_of(
@@ -116,7 +116,7 @@ def guard(promise: Promise, folder: Path) -> tuple[Guarded, float, float]:
         **promise.load,
     )
     done = guard_once(request, command="bench.verdict")
-    return done, elapsed(done.trial), done.trial.ended - done.trial.observations[0].started
+    return done, elapsed_seconds(done.trial), done.trial.ended - done.trial.observations[0].started
 
 
 def main() -> None:

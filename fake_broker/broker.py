@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from fake_broker import mdp
 from fake_broker.chain import Chain
 from fake_broker.dialects import DIALECTS, Dialect
-from fake_broker.fault import Beat, Bind, Deliver, Forget, Read, Restart, Unbind, Wire
+from fake_broker.fault import Bind, Deliver, Forget, Read, Restart, SetHeartbeat, Unbind, Wire
 from fake_broker.spec import Spec
 from fake_broker.state import State
 from fake_broker.traffic import FINAL, PARTIAL, Incoming, Outgoing, frames_of
@@ -249,7 +249,7 @@ class Broker:
     def _plan(self, out: Outgoing, now: float) -> list[Send]:
         """Send now, later, or at the order ``release``."""
         if out.held or out.delay > 0:
-            if self._crowded():
+            if self._is_full():
                 self._abandoned += out.command == FINAL
             elif out.held:
                 self.held.append(out)
@@ -258,11 +258,11 @@ class Broker:
                 # compared.
                 heapq.heappush(self._due, (now + out.delay, next(self._order), out))
             return []
-        if out.interval is not None and not self._crowded():
+        if out.interval is not None and not self._is_full():
             heapq.heappush(self._due, (now + out.interval, next(self._order), out))
         return [self._encoded(out)]
 
-    def _crowded(self) -> bool:
+    def _is_full(self) -> bool:
         return len(self.held) + len(self._due) >= MAX_SCHEDULED
 
     def _encoded(self, out: Outgoing) -> Send:
@@ -273,7 +273,7 @@ class Broker:
         for number, order in self.chain.take_orders():
             if isinstance(order, Forget):
                 self.state.forget(order.worker)
-            elif isinstance(order, Beat):
+            elif isinstance(order, SetHeartbeat):
                 self.state.set_interval(order.interval or self._usual_interval, now)
             elif isinstance(order, Deliver):
                 sends += [s for out in order.messages for s in self._plan(out, now)]

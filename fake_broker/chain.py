@@ -101,7 +101,7 @@ class Chain:
     def incoming(self, message: Incoming, now: float) -> list[Outgoing] | None:
         """None: no fault replaces the message. A list: the messages to send instead of processing it."""
         for active in self._incoming:
-            if active.matcher.wants(message.command, message.service, message.identity, now):
+            if active.matcher.applies_to(message.command, message.service, message.identity, now):
                 active.context.now = now
                 answers = active.fault.incoming(message, active.context)
                 self._collect(active)
@@ -122,7 +122,7 @@ class Chain:
         for active in self._outgoing:
             passed: list[Outgoing] = []
             for one in messages:
-                if active.matcher.wants(one.command, one.service, one.to, now):
+                if active.matcher.applies_to(one.command, one.service, one.to, now):
                     active.context.now = now
                     passed += active.fault.outgoing(one, active.context)
                 else:

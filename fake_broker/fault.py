@@ -66,7 +66,7 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class SetHeartbeat:
     """Send heartbeats every ``interval`` seconds from now on; None: the usual interval."""
 
     interval: float | None
@@ -91,7 +91,7 @@ class Deliver:
     messages: tuple[Outgoing, ...]
 
 
-Order = Unbind | Bind | Read | Restart | Wire | Forget | Beat | Deliver
+Order = Unbind | Bind | Read | Restart | Wire | Forget | SetHeartbeat | Deliver
 
 
 @dataclass(slots=True)

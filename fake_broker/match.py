@@ -48,7 +48,7 @@ class Matcher:
         self._random = random
         self._since = now
 
-    def wants(self, command: str, service: bytes, identity: bytes, now: float) -> bool:
+    def applies_to(self, command: str, service: bytes, identity: bytes, now: float) -> bool:
         """Count the message, and return whether the fault applies to it."""
         match = self.match
         if command not in self._commands or not self.fits(service, identity) or not self.open(now):

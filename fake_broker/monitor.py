@@ -60,11 +60,11 @@ class Monitor:
         """Distinct ROUTER identities that have sent a message and are connected now."""
         return len(self._by_identity)
 
-    def knows(self, identity: bytes) -> bool:
+    def is_connected(self, identity: bytes) -> bool:
         """Whether this identity has sent a message on a connection that is still open."""
         return identity in self._by_identity
 
-    def meet(self, identity: bytes, connection: int | None) -> None:
+    def record_identity(self, identity: bytes, connection: int | None) -> None:
         """Record the first message of an identity. connection: the descriptor on which it arrived, None if unknown."""
         self.identities_seen += 1
         if connection is None or connection not in self._live:

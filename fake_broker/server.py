@@ -103,8 +103,8 @@ class Server:
             except zmq.Again:
                 return
             identity = first.bytes
-            if not monitor.knows(identity):
-                monitor.meet(identity, _descriptor(first))
+            if not monitor.is_connected(identity):
+                monitor.record_identity(identity, _descriptor(first))
             frames: list[bytes] = []
             more, excess = first.more, 0
             while more:

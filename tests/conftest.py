@@ -35,8 +35,8 @@ try:
 except ModuleNotFoundError:  # the plugin's tests run where there is pytest alone
     pass
 else:
-    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.load_profile("patient")
+    settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("no deadline")
 
 # Containers often set this. Without bytecode, each of the thousand processes that the tests start would compile the
 # harness anew: a third of a second for every guard.
@@ -52,5 +52,5 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# Runs that tests start are nobody's nights; a test of the history names one.
+# Runs that tests start are recorded nowhere; a test of the history names its own database.
 os.environ["HARNESS_HISTORY"] = "none"

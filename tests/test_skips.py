@@ -78,9 +78,9 @@ def test_a_job_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("job", "reason", "fine"),
     [
-        ("unprivileged", "needs root to be somebody else", True),
+        ("unprivileged", "needs root to become another user", True),
         ("unprivileged", "hiding /proc needs root", True),
-        ("root", "needs root to be somebody else", False),
+        ("root", "needs root to become another user", False),
         ("root", "to become another user takes root; the modes were checked", False),
         ("root", "go is not installed", True),
         ("root", "python3.14 is not installed", True),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fake_broker.fault import Beat, Fault, HookContext, bounds
+from fake_broker.fault import Fault, HookContext, SetHeartbeat, bounds
 from fake_broker.traffic import Outgoing
 
 
@@ -16,8 +16,8 @@ class HeartbeatInterval(Fault):
     interval: float = bounds(0.01, 0.001, 86_400.0, "seconds between two")
 
     def begin(self, context: HookContext) -> None:
-        context.orders.append(Beat(self.interval))
+        context.orders.append(SetHeartbeat(self.interval))
 
     def end(self, context: HookContext) -> list[Outgoing]:
-        context.orders.append(Beat(None))
+        context.orders.append(SetHeartbeat(None))
         return []

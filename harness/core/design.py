@@ -83,7 +83,7 @@ class Stop:
 Step = CycleSpec | Search | Stop
 
 
-def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
+def ordinary_cycle(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     """An ordinary cycle, exactly as the user asked for it."""
     return CycleSpec(
         index=len(trial.observations),
@@ -99,54 +99,58 @@ def plain(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     )
 
 
-def short_dwell(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
+def short_dwell_cycle(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     """An ordinary cycle with a dwell that follows the time to the first event, so that stalled readers do not prolong
     it. If all clients stall, the dwell is as asked: they need the time to fill the service's buffers."""
-    step = plain(trial, goal, phase)
+    step = ordinary_cycle(trial, goal, phase)
     if not goal.vary or goal.disconnect == "stall":
         return step
-    slowest = [o.ledger.first_event_p99 for o in untraced(trial) if o.ledger.first_event_p99 is not None]
+    slowest = [
+        o.ledger.first_event_p99 for o in untraced_cycles(trial) if o.ledger.first_event_p99 is not None
+    ]
     if not slowest:
         return replace(step, dwell=min(goal.dwell, 1.0)) if not trial.observations else step
     return replace(step, dwell=min(goal.dwell, max(MIN_DWELL, FIRST_EVENTS * max(slowest))))
 
 
-def idle(trial: Trial, goal: Goal) -> CycleSpec:
+def idle_control(trial: Trial, goal: Goal) -> CycleSpec:
     """A control without clients, as long as a load."""
-    step = plain(trial, goal, Phase.IDLE)
+    step = ordinary_cycle(trial, goal, Phase.IDLE)
     return replace(step, connections=0, dwell=load_seconds(trial))
 
 
-def wait(trial: Trial, goal: Goal) -> CycleSpec:
+def idle_reading(trial: Trial, goal: Goal) -> CycleSpec:
     """A reading of the service without clients. The intervals are short at first, so that the time of an early
     release is known to a tenth."""
-    step = plain(trial, goal, Phase.RETENTION)
+    step = ordinary_cycle(trial, goal, Phase.RETENTION)
     last = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
     age = trial.observations[-1].ended - last
     return replace(step, connections=0, dwell=min(MAX_WAIT, max(MIN_WAIT, WAIT_SHARE * age)))
 
 
-def burst(trial: Trial, goal: Goal) -> CycleSpec:
+def burst_load(trial: Trial, goal: Goal) -> CycleSpec:
     """The shortest load: one burst of clients that disconnect at once. A pool that grows with every burst is soon
     full."""
-    step = short_dwell(trial, goal, Phase.LOAD)
+    step = short_dwell_cycle(trial, goal, Phase.LOAD)
     size = max(1, min(goal.concurrency, goal.connections))
     way = "fin" if goal.disconnect == "mixed" else goal.disconnect
     return replace(step, connections=size, concurrency=size, disconnect=way)
 
 
-def long(trial: Trial, goal: Goal) -> CycleSpec:
+def longest_burst(trial: Trial, goal: Goal) -> CycleSpec:
     """The longest load: one burst of as many clients as can connect within POOL_LOAD seconds."""
-    step = large(trial, goal, "fin" if goal.disconnect == "mixed" else None)
+    step = large_load(trial, goal, "fin" if goal.disconnect == "mixed" else None)
     size = min(
-        float(MAX_CONNECTIONS), POOL_LOAD * pace(trial, step.disconnect), most_connections(trial, goal)
+        float(MAX_CONNECTIONS),
+        POOL_LOAD * connections_per_second(trial, step.disconnect),
+        most_connections(trial, goal),
     )
     return replace(step, connections=max(goal.connections, int(size)), concurrency=goal.concurrency)
 
 
-def half(trial: Trial, goal: Goal) -> CycleSpec:
+def half_load(trial: Trial, goal: Goal) -> CycleSpec:
     """A load half as large as an ordinary one: growth per burst of clients is the same, per stream it is half."""
-    step = short_dwell(trial, goal, Phase.LOAD)
+    step = short_dwell_cycle(trial, goal, Phase.LOAD)
     return replace(
         step,
         connections=max(1, goal.connections // 2),
@@ -154,7 +158,7 @@ def half(trial: Trial, goal: Goal) -> CycleSpec:
     )
 
 
-def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
+def certifying_load(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     """One large load that brings the answered streams to ``streams``, as far as the service's ceilings leave
     room for what it retains; None when there are enough, or no room is left."""
     unjudged = (Phase.WARMUP, Phase.SEARCH)
@@ -163,11 +167,16 @@ def certifying(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
     room = min(ROOM_SHARE * room, _memory_room(trial), _cpu_room(trial))
-    size = min(float(MAX_CONNECTIONS), MAX_LOAD * pace(trial, "fin"), room, most_connections(trial, goal))
+    size = min(
+        float(MAX_CONNECTIONS),
+        MAX_LOAD * connections_per_second(trial, "fin"),
+        room,
+        most_connections(trial, goal),
+    )
     wanted = (streams - served) / max(MIN_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None
-    step = short_dwell(trial, goal, Phase.LOAD)
+    step = short_dwell_cycle(trial, goal, Phase.LOAD)
     way = "fin" if goal.disconnect == "mixed" else goal.disconnect
     return replace(step, connections=int(min(size, max(wanted, goal.connections))), disconnect=way)
 
@@ -213,60 +222,68 @@ def _growth(trial: Trial, key: Key) -> tuple[float, float]:
     return max([0.0, *rates]), known[-1][0] if known else 0.0
 
 
-def few(trial: Trial, goal: Goal) -> CycleSpec:
+def few_streams_control(trial: Trial, goal: Goal) -> CycleSpec:
     """A control with as many streams at once, as long and with as many events as a load, but with few connections.
     Growth per cycle, per second or per event shows here too; growth per connection hardly does."""
     size = max(1, min(goal.concurrency, goal.connections))
-    step = plain(trial, goal, Phase.ATTRIBUTION)
+    step = ordinary_cycle(trial, goal, Phase.ATTRIBUTION)
     return replace(step, connections=size, concurrency=size, dwell=load_seconds(trial), events=0)
 
 
-def large(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
+def large_load(trial: Trial, goal: Goal, disconnect: str | None = None) -> CycleSpec:
     """A load cycle twice as large as the largest before, as far as it stays short."""
-    step = short_dwell(trial, goal, Phase.LOAD)
+    step = short_dwell_cycle(trial, goal, Phase.LOAD)
     way = disconnect or goal.disconnect
     if not goal.vary:
         return step
     largest = max((o.spec.connections for o in trial.observations), default=0)
-    size = min(MAX_CONNECTIONS, GROWTH * largest, MAX_LOAD * pace(trial, way), most_connections(trial, goal))
+    size = min(
+        MAX_CONNECTIONS,
+        GROWTH * largest,
+        MAX_LOAD * connections_per_second(trial, way),
+        most_connections(trial, goal),
+    )
     return replace(
-        step, connections=max(goal.connections, int(size)), concurrency=width(trial, goal), disconnect=way
+        step,
+        connections=max(goal.connections, int(size)),
+        concurrency=streams_at_once(trial, goal),
+        disconnect=way,
     )
 
 
-def width(trial: Trial, goal: Goal) -> int:
+def streams_at_once(trial: Trial, goal: Goal) -> int:
     """Streams open at once in the next load cycle: half as many in the third one, whatever its length. This
     distinguishes a pool that is sized by the width of a burst from growth per connection."""
     loads = sum(1 for o in trial.observations if o.spec.phase is Phase.LOAD)
     return max(1, goal.concurrency // 2) if loads == NARROW else goal.concurrency
 
 
-def pure(trial: Trial, goal: Goal, disconnect: str) -> CycleSpec:
+def one_disconnect_control(trial: Trial, goal: Goal, disconnect: str) -> CycleSpec:
     """All clients disconnect in one way. Stalled readers stay for their dwell, so there are few of them."""
-    step = replace(short_dwell(trial, goal, Phase.ATTRIBUTION), disconnect=disconnect)
+    step = replace(short_dwell_cycle(trial, goal, Phase.ATTRIBUTION), disconnect=disconnect)
     return replace(step, connections=max(1, goal.connections // 3)) if disconnect == "stall" else step
 
 
-def eventful(trial: Trial, goal: Goal) -> CycleSpec:
+def more_events_control(trial: Trial, goal: Goal) -> CycleSpec:
     """Fewer connections with more events each, closed in order."""
-    step = replace(plain(trial, goal, Phase.ATTRIBUTION), disconnect="fin")
+    step = replace(ordinary_cycle(trial, goal, Phase.ATTRIBUTION), disconnect="fin")
     size = max(1, goal.connections // 2)
     return replace(step, connections=size, events=MORE_EVENTS * max(1, goal.events))
 
 
-def silenced(trial: Trial, goal: Goal) -> CycleSpec:
+def silent_broker_control(trial: Trial, goal: Goal) -> CycleSpec:
     """A cycle in which the broker does not answer."""
-    return replace(plain(trial, goal, Phase.ATTRIBUTION), fault="silence")
+    return replace(ordinary_cycle(trial, goal, Phase.ATTRIBUTION), fault="silence")
 
 
-def untraced(trial: Trial) -> list[Observation]:
+def untraced_cycles(trial: Trial) -> list[Observation]:
     """The cycles in which no allocations were traced, which slows a service."""
     return [o for o in trial.observations if o.spec.phase is not Phase.SEARCH]
 
 
-def pace(trial: Trial, disconnect: str) -> float:
+def connections_per_second(trial: Trial, disconnect: str) -> float:
     """Connections per second under load, of the cycles with this way to disconnect, else of all."""
-    loads = [o for o in untraced(trial) if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
+    loads = [o for o in untraced_cycles(trial) if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
     fewest = min((o.spec.events for o in loads), default=0)
     loads = [o for o in loads if o.spec.events == fewest]
     alike = [o for o in loads if o.spec.disconnect == disconnect] or loads
@@ -290,19 +307,19 @@ def _seconds(observation: Observation) -> float:
     return ended - observation.started
 
 
-def elapsed(trial: Trial) -> float:
+def elapsed_seconds(trial: Trial) -> float:
     """Seconds from the first cycle's start to the last one's end."""
     seen = trial.observations
     return seen[-1].ended - seen[0].started if seen else 0.0
 
 
-def spent(trial: Trial) -> float:
+def spent_seconds(trial: Trial) -> float:
     """Seconds from the trial's start to the last cycle's end. --max-time covers the start of the service too."""
     seen = trial.observations
     return seen[-1].ended - min(trial.started, seen[0].started) if seen else 0.0
 
 
-def expected(seen: Sequence[Observation], step: CycleSpec) -> float:
+def expected_seconds(seen: Sequence[Observation], step: CycleSpec) -> float:
     """Seconds that a cycle will take: as long as the longest of the last cycles, or its dwell where it waits for
     that."""
     seen = [o for o in seen if o.spec.phase is not Phase.SEARCH] or seen
@@ -311,9 +328,9 @@ def expected(seen: Sequence[Observation], step: CycleSpec) -> float:
         seen = [o for o in seen if o.spec.phase is not Phase.HOLD] or seen
     rests = [o.ended - o.load_ended for o in seen[-4:] if o.load_ended is not None]
     waits = step.dwell + max(rests, default=0.0) if step.connections == 0 or step.events == 0 else 0.0
-    return max(longest(seen), waits)
+    return max(longest_cycle_seconds(seen), waits)
 
 
-def longest(seen: Sequence[Observation]) -> float:
+def longest_cycle_seconds(seen: Sequence[Observation]) -> float:
     """Seconds of the longest of the last cycles, settling included."""
     return max((o.ended - o.started for o in seen[-4:]), default=0.0)

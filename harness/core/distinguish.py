@@ -37,7 +37,7 @@ def long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> b
 
 def short_control(trial: Trial, goal: Goal) -> CycleSpec:
     """One short burst of clients: what grows with every burst grows here too, what follows the streams hardly does."""
-    return replace(design.burst(trial, goal), phase=Phase.ATTRIBUTION)
+    return replace(design.burst_load(trial, goal), phase=Phase.ATTRIBUTION)
 
 
 def disconnect_irrelevant(growing: Sequence[Assessed]) -> bool:
@@ -54,12 +54,12 @@ def more_of_driver(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> Cyc
     if not all(one.paused for one in growing):
         return None
     if "broker-timeout" in drivers and goal.broker:
-        return replace(design.silenced(trial, goal), phase=Phase.LOAD)
+        return replace(design.silent_broker_control(trial, goal), phase=Phase.LOAD)
     if drivers & {"event", "long"}:
-        return design.eventful(trial, goal)
+        return design.more_events_control(trial, goal)
     if "stream-second" in drivers:
-        return design.few(trial, goal)
-    return design.large(trial, goal) if drivers & DISCONNECT_WAYS else None
+        return design.few_streams_control(trial, goal)
+    return design.large_load(trial, goal) if drivers & DISCONNECT_WAYS else None
 
 
 def growth_per_burst(results: Mapping[Key, Assessed]) -> list[Assessed]:
@@ -72,22 +72,26 @@ def growth_per_burst(results: Mapping[Key, Assessed]) -> list[Assessed]:
     return causes if all(one.per_burst for one in causes) else []
 
 
-def pool_or_leak(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
+def pool_or_leak_load(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec:
     """The cycle that distinguishes a pool from a leak. A pool that grows much in every burst is full after a few more
     bursts. One that grows little grows no more in a very long burst than in a short one, and a full one not at all."""
     if all(one.paused for one in growing):
-        return design.long(trial, goal)
+        return design.longest_burst(trial, goal)
     bursts = sum(1 for o in trial.observations if o.ledger.opened)
     each = max(one.total for one in growing) / max(1, bursts)
     short = trial.observations[-1].spec.connections <= goal.connections
-    return design.long(trial, goal) if each <= LONG_BURST_MAX_UNITS and short else design.burst(trial, goal)
+    return (
+        design.longest_burst(trial, goal)
+        if each <= LONG_BURST_MAX_UNITS and short
+        else design.burst_load(trial, goal)
+    )
 
 
 def connections_beyond_cache(trial: Trial, goal: Goal) -> int:
     """Connections of one cycle that outgrow a cache, as far as it stays short."""
     orderly = [o for o in trial.observations if o.spec.disconnect == "fin" and o.ledger.opened]
     seconds = orderly[-1].ledger.seconds if orderly else 0.0
-    pace = orderly[-1].ledger.opened / seconds if seconds > 0 else design.pace(trial, "fin")
+    pace = orderly[-1].ledger.opened / seconds if seconds > 0 else design.connections_per_second(trial, "fin")
     return max(goal.connections, int(min(CACHE, design.MAX_LOAD * pace)))
 
 
@@ -102,18 +106,18 @@ def distinguish_drivers(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -
         return None
     candidates: list[CycleSpec] = []
     if wanted & {"event", "time"}:
-        candidates.append(design.few(trial, goal))
+        candidates.append(design.few_streams_control(trial, goal))
         if "event" in wanted:
-            candidates.append(design.eventful(trial, goal))
+            candidates.append(design.more_events_control(trial, goal))
     if "broker-timeout" in wanted and goal.broker:
-        candidates.append(design.silenced(trial, goal))
+        candidates.append(design.silent_broker_control(trial, goal))
     if "invalid" in wanted and goal.invalid > 0:
-        candidates.append(replace(design.pure(trial, goal, "fin"), invalid=0.0))
+        candidates.append(replace(design.one_disconnect_control(trial, goal, "fin"), invalid=0.0))
     if wanted & DISCONNECT_WAYS and goal.disconnect == "mixed":
         if "connection" in wanted or "event" in wanted:
-            candidates.append(design.pure(trial, goal, "fin"))
+            candidates.append(design.one_disconnect_control(trial, goal, "fin"))
         ways = ("stall", "rst-early", "rst", "half-close")
-        candidates.extend(design.pure(trial, goal, way) for way in ways)
+        candidates.extend(design.one_disconnect_control(trial, goal, way) for way in ways)
     done = {_design_of(spec) for spec in tried}
     return next((step for step in candidates if _design_of(step) not in done), None)
 

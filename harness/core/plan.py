@@ -22,7 +22,7 @@ from harness.core.distinguish import (
     growth_per_burst,
     long_control_due,
     more_of_driver,
-    pool_or_leak,
+    pool_or_leak_load,
     short_control,
 )
 from harness.core.holding import next_hold
@@ -41,10 +41,10 @@ from harness.core.record import Trial
 from harness.core.waiting import (
     WAIT_SLACK,
     any_late_release,
-    ask_again,
     confirm_retained,
     must_continue_wait,
     must_wait_now,
+    retry_or_stop,
     sweep_unknown,
     time_for_release,
     time_for_wait,
@@ -69,8 +69,8 @@ def next_step(trial: Trial, goal: Goal) -> Step:
         # Whatever a cycle is for, it is no larger than what the service withstands.
         step = replace(step, connections=int(min(step.connections, design.most_connections(trial, goal))))
     if isinstance(step, CycleSpec) and goal.max_seconds is not None:
-        left = goal.max_seconds - design.spent(trial)
-        if seen and design.expected(seen, step) > left:
+        left = goal.max_seconds - design.spent_seconds(trial)
+        if seen and design.expected_seconds(seen, step) > left:
             return Stop(f"the next cycle would not fit into {goal.max_seconds:g} s")
     return step
 
@@ -80,7 +80,7 @@ def _next_control(trial: Trial, goal: Goal) -> CycleSpec | None:
     if not idle and goal.vary and len(trial.observations) >= MIN_WARMUP and steep(trial.observations):
         # Steep growth needs no control without clients: the cycles with few clients show growth over time as well.
         return None
-    return design.idle(trial, goal) if len(idle) < goal.idle_cycles else None
+    return design.idle_control(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
 def _next_load(trial: Trial, goal: Goal) -> Step:
@@ -89,9 +89,9 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         last = trial.observations[-1].spec
         due = loads and len(loads) % CONTROL_EVERY == 0 and last.phase is not Phase.IDLE
         if due:
-            return design.idle(trial, goal)
+            return design.idle_control(trial, goal)
         held = _hold_cycle(trial, goal) if len(loads) >= goal.min_cycles else None
-        return held or design.plain(trial, goal, Phase.LOAD)
+        return held or design.ordinary_cycle(trial, goal, Phase.LOAD)
     found = moments(trial)
     results = assess_counts(trial, found)
     leaking = {key: result for key, result in results.items() if result.status == "leaking"}
@@ -129,10 +129,10 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     }
     if suspected or releasing:
         return confirm_retained(trial, goal, suspected, releasing)
-    if again := ask_again(trial, goal):
+    if again := retry_or_stop(trial, goal):
         return again
     if must_continue_wait(trial, goal, results):
-        return design.wait(trial, goal)
+        return design.idle_reading(trial, goal)
     # What a hold leaves behind is released like everything else, if there is time for it.
     if len(loads) >= goal.min_cycles and time_for_release(trial, goal, results):
         held = _hold_cycle(trial, goal)
@@ -140,11 +140,11 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
             return held
     if goal.vary and memory and memory.growing and memory.factor == "time":
         # More clients would not show whether the memory grows without them.
-        return design.wait(trial, goal)
+        return design.idle_reading(trial, goal)
     if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
         if goal.vary and sweep_unknown(results) and time_for_wait(trial, goal, results):
             # Another load is followed by another sweep, which shows the interval of the sweeps.
-            return design.half(trial, goal)
+            return design.half_load(trial, goal)
         if further := _for_required(trial, goal, found, results):
             return further
         return Stop("no count grew over enough connections: the pass is certified")
@@ -164,9 +164,9 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     if growing and goal.vary and (more := more_of_driver(trial, goal, paused)):
         return more
     if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := growth_per_burst(results)):
-        return pool_or_leak(trial, goal, pools)
+        return pool_or_leak_load(trial, goal, pools)
     if must_wait_now(trial, goal, results):
-        return design.wait(trial, goal)
+        return design.idle_reading(trial, goal)
     step = _load_or_control(trial, goal, loads, growing)
     if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
@@ -197,13 +197,13 @@ def _for_required(
         return (
             _load_or_control(trial, goal, loads, [])
             if STREAM in open_
-            else design.short_dwell(trial, goal, Phase.LOAD)
+            else design.short_dwell_cycle(trial, goal, Phase.LOAD)
         )
     if HOUR not in open_ or goal.max_seconds is None:
         return None
-    step = design.idle(trial, goal)
-    left = goal.max_seconds - design.spent(trial)
-    overhead = design.expected(trial.observations, replace(step, dwell=0.0))
+    step = design.idle_control(trial, goal)
+    left = goal.max_seconds - design.spent_seconds(trial)
+    overhead = design.expected_seconds(trial.observations, replace(step, dwell=0.0))
     return replace(step, dwell=max(step.dwell, min(LONG_CONTROL, left - overhead - WAIT_SLACK)))
 
 
@@ -216,17 +216,17 @@ def _hold_cycle(trial: Trial, goal: Goal) -> CycleSpec | None:
     longest = (
         math.inf
         if goal.max_seconds is None
-        else goal.max_seconds - design.spent(trial) - settling - WAIT_SLACK
+        else goal.max_seconds - design.spent_seconds(trial) - settling - WAIT_SLACK
     )
-    step = next_hold(trial, design.plain(trial, goal, Phase.HOLD), goal.hold, longest)
+    step = next_hold(trial, design.ordinary_cycle(trial, goal, Phase.HOLD), goal.hold, longest)
     if step and step.dwell > goal.hold and goal.broker and not any(o.spec.fault for o in trial.observations):
         # A long hold may take the rest of the time. Leaks per timeout of the broker need a cycle with timeouts before.
-        return replace(design.silenced(trial, goal), phase=Phase.LOAD)
+        return replace(design.silent_broker_control(trial, goal), phase=Phase.LOAD)
     if step is None or goal.max_seconds is None:
         return step
     # A hold that does not fit into the time is left out, with a warning that gives its length.
-    left = goal.max_seconds - design.spent(trial)
-    return step if design.expected(trial.observations, step) <= left else None
+    left = goal.max_seconds - design.spent_seconds(trial)
+    return step if design.expected_seconds(trial.observations, step) <= left else None
 
 
 def _load_or_control(
@@ -235,35 +235,37 @@ def _load_or_control(
     """The next load cycle, or a control. If something grows, loads alternate with controls of the same length: with few
     clients, or without clients if time may be the cause."""
     if not goal.vary:
-        return design.plain(trial, goal, Phase.LOAD)
+        return design.ordinary_cycle(trial, goal, Phase.LOAD)
     if not loads:
-        return design.short_dwell(trial, goal, Phase.LOAD)
+        return design.short_dwell_cycle(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
     if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
-        return replace(design.large(trial, goal, "fin"), connections=connections_beyond_cache(trial, goal))
+        return replace(
+            design.large_load(trial, goal, "fin"), connections=connections_beyond_cache(trial, goal)
+        )
     if growing and len(loads) >= 2:
         due = long_control_due(trial, goal, growing)
         over_time = any("time" in (one.factor, *one.rivals) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
-            control = design.idle(trial, goal)
+            control = design.idle_control(trial, goal)
             longer = min(design.MAX_CONTROL, 2 * control.dwell)
             if over_time:
                 return replace(control, dwell=longer)
-            return design.few(trial, goal) if due else short_control(trial, goal)
+            return design.few_streams_control(trial, goal) if due else short_control(trial, goal)
         if last is Phase.IDLE:
-            return design.few(trial, goal)
+            return design.few_streams_control(trial, goal)
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
-        return replace(design.silenced(trial, goal), phase=Phase.LOAD)
+        return replace(design.silent_broker_control(trial, goal), phase=Phase.LOAD)
     orderly = goal.disconnect == "mixed" and (
         len(loads) % 2 == 1 or (len(loads) > LOADS_TO_SEE_BURSTS and disconnect_irrelevant(growing))
     )
-    step = design.large(trial, goal, "fin" if orderly else None)
+    step = design.large_load(trial, goal, "fin" if orderly else None)
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
             # A smaller load is quick, and differs in size from the last one.
-            step = design.half(trial, goal)
+            step = design.half_load(trial, goal)
         step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
@@ -289,9 +291,9 @@ def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed])
     if not goal.vary:
         return True
     # If something is released late, every further load needs another wait, so the weaker bound is enough.
-    late = (goal.max_seconds is not None and design.spent(trial) > goal.max_seconds / 2) or any_late_release(
-        results
-    )
+    late = (
+        goal.max_seconds is not None and design.spent_seconds(trial) > goal.max_seconds / 2
+    ) or any_late_release(results)
     return all(
         result.at_most * EXPECTED_LEAKS_CERTIFIED <= 3.0 * trial.sensitivity
         or (late and (result.total <= 0 or runs_threads(trial, key)))

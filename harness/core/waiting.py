@@ -20,7 +20,7 @@ from harness.core.judge.moments import answered, moments
 from harness.core.judge.one_count import STEEP
 from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
 from harness.core.judge.retention import MARGIN, STILL_READINGS
-from harness.core.judge.unserved import asked_again, gave_up, last_load, recovery
+from harness.core.judge.unserved import last_load, recovery, was_given_up, was_retried
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
@@ -43,14 +43,14 @@ def confirm_retained(
     alone until its oldest streams are older than the retention time."""
     # A service that reached a limit refuses more clients, so it can only be watched.
     if limit_of(trial):
-        if not suspected and asked_again(trial):
+        if not suspected and was_retried(trial):
             return Stop("it stopped serving")
         longest = _longest_retention(trial, goal, {**suspected, **releasing})
         if _idle_seconds(trial) < longest + 2 * MARGIN + LATE_NOTICE_SECONDS:
-            return design.wait(trial, goal)
+            return design.idle_reading(trial, goal)
         if suspected:
             return Stop("it stopped serving")
-        return ask_again(trial, goal) or design.short_dwell(trial, goal, Phase.LOAD)
+        return retry_or_stop(trial, goal) or design.short_dwell_cycle(trial, goal, Phase.LOAD)
     if not _wait_begun(trial):
         step = distinguish_drivers(trial, goal, list(suspected.values())) if goal.vary else None
         if step is not None:
@@ -66,15 +66,19 @@ def confirm_retained(
             and _time_for_search(trial, goal, suspected)
         ):
             return Search()
-        step = design.certifying(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity) if goal.vary else None
+        step = (
+            design.certifying_load(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity)
+            if goal.vary
+            else None
+        )
         if goal.vary and not suspected and _loads_exceed_pool(trial, goal, releasing):
-            step = design.certifying(trial, goal, math.inf)
+            step = design.certifying_load(trial, goal, math.inf)
         if step is None and goal.vary and _swept_away(trial, {**suspected, **releasing}):
-            step = design.short_dwell(trial, goal, Phase.LOAD)
+            step = design.short_dwell_cycle(trial, goal, Phase.LOAD)
         # If the service refuses most streams, several loads are needed, and the wait must still fit after the last.
         if step and not _wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
             return step
-        return design.wait(trial, goal)
+        return design.idle_reading(trial, goal)
     retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
     idle = _idle_seconds(trial)
     over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
@@ -84,33 +88,33 @@ def confirm_retained(
     again = (
         goal.vary and not suspected and idle < longest and _remainder_is_stable(trial, goal, releasing, idle)
     )
-    if again and (step := design.certifying(trial, goal, math.inf)):
+    if again and (step := design.certifying_load(trial, goal, math.inf)):
         return step
     if idle < longest and (suspected or not all(over)):
-        return design.wait(trial, goal)
+        return design.idle_reading(trial, goal)
     # Another load shows whether what is left grows again.
     if not suspected and goal.vary and time_for_release(trial, goal, releasing):
-        return design.certifying(trial, goal, math.inf) or Stop(
+        return design.certifying_load(trial, goal, math.inf) or Stop(
             "the service's ceilings leave no room for more"
         )
     if idle < longest and not all(one.status == "bounded" for one in releasing.values()):
         # The remainder may still be released.
-        return design.wait(trial, goal)
+        return design.idle_reading(trial, goal)
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
 
 
-def ask_again(trial: Trial, goal: Goal) -> Step | None:
+def retry_or_stop(trial: Trial, goal: Goal) -> Step | None:
     """What to do about a service that stopped serving during the last load: leave it alone for a while, and load it
     once more. None where it served that load, or has never answered anything: then it is slow, or not ready."""
     last = last_load(trial)
-    if last is None or not gave_up(last) or not any(answered(o.ledger) for o in trial.observations):
+    if last is None or not was_given_up(last) or not any(answered(o.ledger) for o in trial.observations):
         return None
-    if asked_again(trial):
+    if was_retried(trial):
         return Stop("it stopped serving")
     return (
-        design.wait(trial, goal)
+        design.idle_reading(trial, goal)
         if _idle_seconds(trial) < recovery(last)
-        else design.short_dwell(trial, goal, Phase.LOAD)
+        else design.short_dwell_cycle(trial, goal, Phase.LOAD)
     )
 
 
@@ -131,8 +135,13 @@ def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Asses
         return False
     if goal.max_seconds is None:
         return True
-    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
-    return left > design.expected(trial.observations, design.large(trial, goal, "fin"))
+    left = (
+        goal.max_seconds
+        - design.spent_seconds(trial)
+        - _longest_retention(trial, goal, releasing)
+        - WAIT_SLACK
+    )
+    return left > design.expected_seconds(trial.observations, design.large_load(trial, goal, "fin"))
 
 
 def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
@@ -144,9 +153,14 @@ def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assesse
         return False
     then = math.fsum(answered(o.ledger) for o in seen[:last])
     now = math.fsum(answered(o.ledger) for o in seen)
-    step = design.large(trial, goal, "fin")
-    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, releasing) - WAIT_SLACK
-    loads = left // max(1.0, design.expected(seen, step))
+    step = design.large_load(trial, goal, "fin")
+    left = (
+        goal.max_seconds
+        - design.spent_seconds(trial)
+        - _longest_retention(trial, goal, releasing)
+        - WAIT_SLACK
+    )
+    loads = left // max(1.0, design.expected_seconds(seen, step))
     for key in releasing:
         rest = seen[last].levels.get(key, 0.0) - trial.initial.get(key, 0.0)
         _, least, _ = poisson_interval(max(0.0, rest), then)
@@ -184,15 +198,19 @@ def sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
 def time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     if goal.max_seconds is None:
         return True
-    return goal.max_seconds - design.spent(trial) > _longest_retention(trial, goal, results) + WAIT_SLACK
+    return (
+        goal.max_seconds - design.spent_seconds(trial) > _longest_retention(trial, goal, results) + WAIT_SLACK
+    )
 
 
 def _wait_fits_only_now(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
     """Whether the wait fits into the remaining time now, but would not after one more load."""
     if goal.max_seconds is None:
         return False
-    left = goal.max_seconds - design.spent(trial) - _longest_retention(trial, goal, results) - WAIT_SLACK
-    return 0 < left <= design.expected(trial.observations, step)
+    left = (
+        goal.max_seconds - design.spent_seconds(trial) - _longest_retention(trial, goal, results) - WAIT_SLACK
+    )
+    return 0 < left <= design.expected_seconds(trial.observations, step)
 
 
 def must_continue_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
@@ -219,8 +237,8 @@ def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -
     if not growing or not slow or not goal.vary or goal.max_seconds is None:
         return False
     idle = _idle_seconds(trial)
-    load = design.expected(trial.observations, design.large(trial, goal, "fin"))
-    left = goal.max_seconds - design.spent(trial) - load
+    load = design.expected_seconds(trial.observations, design.large_load(trial, goal, "fin"))
+    left = goal.max_seconds - design.spent_seconds(trial) - load
     whole_wait = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
     return left >= whole_wait or (idle < MAX_WAIT_LOST and left >= MIN_WATCH_SECONDS + MAX_WAIT_LOST)
 
@@ -246,7 +264,7 @@ def time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]
         + design.MAX_LOAD
         + WAIT_SLACK
     )
-    return goal.max_seconds - design.spent(trial) > wait
+    return goal.max_seconds - design.spent_seconds(trial) > wait
 
 
 def _idle_seconds(trial: Trial) -> float:
@@ -260,7 +278,7 @@ def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]
     if goal.max_seconds is None:
         return True
     return (
-        goal.max_seconds - design.spent(trial)
+        goal.max_seconds - design.spent_seconds(trial)
         > MAX_SEARCH + _longest_retention(trial, goal, suspected) + WAIT_SLACK
     )
 
@@ -284,5 +302,9 @@ def must_wait_now(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> 
     if all(one.few for one in growing):
         # No wait makes it certain, and more clients may show that it has stopped.
         return False
-    left = goal.max_seconds - design.spent(trial) - design.longest(trial.observations)
-    return left < min(goal.retention, MIN_WATCH_SECONDS) <= left + design.longest(trial.observations)
+    left = goal.max_seconds - design.spent_seconds(trial) - design.longest_cycle_seconds(trial.observations)
+    return (
+        left
+        < min(goal.retention, MIN_WATCH_SECONDS)
+        <= left + design.longest_cycle_seconds(trial.observations)
+    )

@@ -28,7 +28,7 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
         steady(warm) or (goal.vary and (steep(warm) or _released_late(warm, goal)))
     ):
         return None
-    step = design.short_dwell(trial, goal, Phase.WARMUP)
+    step = design.short_dwell_cycle(trial, goal, Phase.WARMUP)
     if not seen and goal.vary:
         size = max(min(goal.concurrency, goal.connections), goal.connections // 3)
         return replace(step, connections=size)

@@ -18,7 +18,7 @@ from typing import Any
 from harness.core.claims import Claim
 from harness.core.claims_record import structure_claims
 from harness.core.cycle import CycleSpec, Phase
-from harness.core.design import plain
+from harness.core.design import ordinary_cycle
 from harness.core.errors import OptionError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import About, Trial
@@ -227,7 +227,7 @@ def _steps(spec: ProfileSpec, goal: Goal) -> Steps:
         done = len(trial.observations)
         if done >= (len(ramp) or goal.cycles):
             return Stop(f"{counted(done, 'cycle')} done, as asked")
-        step = plain(trial, goal, Phase.LOAD)
+        step = ordinary_cycle(trial, goal, Phase.LOAD)
         if ramp:
             return replace(step, connections=ramp[done], concurrency=ramp[done])
         # Larger cycles are wider, not longer, so that growth per second does not look like growth per stream.

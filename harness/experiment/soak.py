@@ -47,7 +47,7 @@ def soak_steps(
         if not isinstance(step, CycleSpec) or step.phase is not Phase.LOAD:
             return step
         # The record grows by one observation per cycle, so a longer soak gets larger cycles instead of more of them.
-        fitting = design.pace(trial, goal.disconnect) * duration / CYCLES
+        fitting = design.connections_per_second(trial, goal.disconnect) * duration / CYCLES
         size = min(float(design.MAX_CONNECTIONS), fitting)
         return replace(step, connections=max(goal.connections, int(size)))
 

@@ -98,7 +98,7 @@ class RunningTrial:
                 return
             step = record.setup.steps(record.trial)
             if isinstance(step, Stop):
-                after = design.elapsed(record.trial)
+                after = design.elapsed_seconds(record.trial)
                 text = f"stopped: {step.reason}; {after:.1f} s after the first cycle began"
                 record.note(NoteKind.STOPPED, text, reason=step.reason)
                 return

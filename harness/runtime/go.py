@@ -180,10 +180,10 @@ class GoCounters:
 
     def _check_listener(self) -> None:
         """Raise ProbeError if another user of this machine listens where the pages are expected."""
-        strangers = users_on(self._port) - users_of_tree(self.pid) - {0, os.geteuid()} if self._port else ()
-        if strangers:
+        other_users = users_on(self._port) - users_of_tree(self.pid) - {0, os.geteuid()} if self._port else ()
+        if other_users:
             raise ProbeError(
-                f"{self.url}: user {min(strangers)} listens there; expected a user of process {self.pid} "
+                f"{self.url}: user {min(other_users)} listens there; expected a user of process {self.pid} "
                 f"({', '.join(map(str, sorted(users_of_tree(self.pid))))})"
             )
 

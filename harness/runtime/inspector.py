@@ -53,9 +53,9 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
     port = port_of(pid)
     if port is None:
         return f"was started without the agent; {HINT}"
-    strangers = users_on(port) - users_of_tree(pid)
-    if strangers:
-        return f"has an inspector on port {port} that belongs to user {min(strangers)}; {HINT}"
+    other_users = users_on(port) - users_of_tree(pid)
+    if other_users:
+        return f"has an inspector on port {port} that belongs to user {min(other_users)}; {HINT}"
     folder = channel.private_folder(directory).resolve()
     expression = LOAD.format(
         name=channel.DIRECTORY, directory=json.dumps(str(folder)), agent=json.dumps(str(agent.resolve()))

@@ -38,9 +38,9 @@ from harness.core.trends import all_series, compare, trend
 from harness.store.run_dir import RunDirectory
 from tests.core.pinned_parts import small_scenarios
 from tests.core.pinned_variations import variations
-from tests.core.series import FDS, OBJECTS, Did, play
+from tests.core.series import FDS, OBJECTS, CycleSums, play
 from tests.history.nightly_runs import measured as night_figure
-from tests.history.nightly_runs import month, night, nights
+from tests.history.nightly_runs import month, nightly_run, nightly_runs
 
 PINNED = Path(__file__).with_name("pinned.json")
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ GOALS = {
 }
 _noise = random.Random(7)
 SWING = [_noise.randrange(-6, 7) for _ in range(400)]
-LEVELS: dict[str, Callable[[Did], Mapping[Key, float]]] = {
+LEVELS: dict[str, Callable[[CycleSums], Mapping[Key, float]]] = {
     "flat": lambda did: {FDS: 20.0, THREADS: 4.0, OBJECTS: 5e4, ANONYMOUS: 2e7},
     "connection": lambda did: {FDS: 20.0 + did.connections},
     "rare": lambda did: {FDS: 20.0 + did.connections // 900, THREADS: 4.0},
@@ -150,7 +150,9 @@ def plays() -> Iterator[tuple[str, Scenario]]:
             )
 
 
-def played(level: Callable[[Did], Mapping[Key, float]], goal: Goal, budget: Budget | None = None) -> Any:
+def played(
+    level: Callable[[CycleSums], Mapping[Key, float]], goal: Goal, budget: Budget | None = None
+) -> Any:
     trial, _ = play(level, goal, budget=budget, limit=80)
     seen = [
         (o.spec.phase, o.spec.connections, o.spec.concurrency, o.spec.events, o.spec.disconnect, o.spec.dwell)
@@ -297,8 +299,10 @@ def years() -> Iterator[tuple[str, Scenario]]:
     yield "trend", lambda: trend(all_series(entries))
     yield "compare", lambda: compare(entries[0], entries[-1])
     yield "notices", lambda: [payload(one) for one in notices(entries[-1], entries[:-1])]
-    yield "falling", lambda: trend(all_series(nights([0.3] * 12 + [0.0] * 12)))
-    single = night(40, night_figure(0.5), night_figure(3000.0, metric="memory", kind="objects", half=40.0))
+    yield "falling", lambda: trend(all_series(nightly_runs([0.3] * 12 + [0.0] * 12)))
+    single = nightly_run(
+        40, night_figure(0.5), night_figure(3000.0, metric="memory", kind="objects", half=40.0)
+    )
     yield "new metrics", lambda: compare(entries[0], single)
     before = Census(
         0.0, {"eventfd": 3, "socket": 4}, {"CLOSE_WAIT": 1}, {"main": 4}, {"stack": 4}, {"rss": 10_000}

@@ -20,7 +20,7 @@ REST = 1.3  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class CycleSums:
     """The state at the end of a cycle of ``play``: its number, and the sums so far."""
 
     cycle: int
@@ -34,7 +34,7 @@ class Did:
 
 
 def play(
-    level: Callable[[Did], Mapping[Key, float]],
+    level: Callable[[CycleSums], Mapping[Key, float]],
     goal: Goal,
     *,
     sensitivity: float = 1e-3,
@@ -48,7 +48,7 @@ def play(
         budget or Budget(),
         sensitivity=sensitivity,
     )
-    did = Did(0, 0, 0, 0, 0, 0, 0.0)
+    did = CycleSums(0, 0, 0, 0, 0, 0, 0.0)
     for index in range(limit):
         step = next_step(now, goal)
         if isinstance(step, Stop):
@@ -62,7 +62,7 @@ def play(
         load = max(n / PACE, step.dwell if n == 0 or not step.events else 0.0)
         unanswered = n if step.fault else 0
         start = did.seconds
-        did = Did(
+        did = CycleSums(
             index, did.connections + n, did.events + events, did.aborts + aborts, did.stalls + stalls,
             did.unanswered + unanswered, start + load + REST, did.loads + (n > 0),
         )  # fmt: skip

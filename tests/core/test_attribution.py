@@ -11,10 +11,10 @@ from harness.core.cycle import BrokerCount, CycleSpec, Phase
 from harness.core.judge.attribution import MIN_CONNECTIONS, MIN_CYCLES_BELOW_CEILING, attribution_cycle, units
 from harness.core.metric import Key
 from harness.core.plan import Goal
-from tests.core.series import FDS, Did, play, trial
+from tests.core.series import FDS, CycleSums, play, trial
 
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), disconnect="mixed", max_seconds=120.0)
-DRIVERS: dict[str, tuple[Callable[[Did], int], Callable[[CycleSpec], bool]]] = {
+DRIVERS: dict[str, tuple[Callable[[CycleSums], int], Callable[[CycleSpec], bool]]] = {
     "broker-timeout": (lambda did: did.unanswered, lambda step: step.fault == "silence"),
     "abort": (lambda did: did.aborts + did.stalls, lambda step: step.disconnect != "fin"),
     "slow-reader": (lambda did: did.stalls, lambda step: step.disconnect in ("mixed", "stall")),
@@ -59,7 +59,7 @@ def test_the_cycle_is_one_in_which_the_driver_acts(driver: str) -> None:
 def test_room_is_measured_in_cycles_like_the_one_that_is_run() -> None:
     """With a silent broker four are leaked per stream: a rate over all connections would be much too low."""
 
-    def level(did: Did) -> dict[Key, float]:
+    def level(did: CycleSums) -> dict[Key, float]:
         return {FDS: 20.0 + 4 * did.unanswered}
 
     leaking, _ = play(level, replace(GOAL, broker=True))

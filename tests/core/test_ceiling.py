@@ -24,7 +24,7 @@ STREAMS = 40
 RARE = [10 + 4 * cycle for cycle in range(1, 30)] + [128] * 100
 
 
-def stands(levels: Sequence[float], key: Key = INOTIFY, streams: int = STREAMS, **limits: float) -> Trial:
+def at_ceiling(levels: Sequence[float], key: Key = INOTIFY, streams: int = STREAMS, **limits: float) -> Trial:
     known = limits or {CEILING: 128.0}
     one = trial(levels, key=key, opened=streams)
     return replace(one, target=replace(one.target, limits=known))
@@ -48,7 +48,7 @@ def cut_off(waits: int = 0) -> Trial:
     for index in range(waits):
         one = observation(len(seen) + index, {INOTIFY: level}, phase=Phase.RETENTION, opened=0)
         timed.append(replace(one, started=44.2 + 8.0 * index, load_ended=None, ended=52.0 + 8.0 * index))
-    whole = stands([])
+    whole = at_ceiling([])
     return replace(
         whole,
         observations=tuple(timed),
@@ -59,7 +59,7 @@ def cut_off(waits: int = 0) -> Trial:
 
 
 def result(levels: Sequence[float], **limits: float) -> Assessed:
-    return assess_counts(stands(levels, **limits))[INOTIFY]
+    return assess_counts(at_ceiling(levels, **limits))[INOTIFY]
 
 
 def test_growth_in_step_with_the_streams_until_the_ceiling_is_a_leak_with_its_rate() -> None:
@@ -109,11 +109,11 @@ def test_loads_after_a_service_stopped_serving_are_no_sweeps() -> None:
 
 def test_the_same_levels_without_the_ceiling_are_those_of_a_full_cache() -> None:
     assert result(RARE, other=128.0).status == "bounded"
-    assert judge(stands(RARE, other=128.0)).outcome is Outcome.BOUNDED
+    assert judge(at_ceiling(RARE, other=128.0)).outcome is Outcome.BOUNDED
 
 
 def test_the_verdict_is_leaking_and_no_pass() -> None:
-    assert judge(stands(RARE)).outcome is Outcome.LEAKING
+    assert judge(at_ceiling(RARE)).outcome is Outcome.LEAKING
 
 
 def test_growth_out_of_step_with_the_streams_is_undecided_where_it_ends_at_the_ceiling() -> None:

@@ -25,7 +25,7 @@ def found(values: Sequence[float], half: float = 0.5) -> list[Change]:
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
-def test_a_clear_step_is_found_on_the_second_night_at_its_night_in_any_unit(unit: float) -> None:
+def test_a_clear_step_is_found_in_the_second_run_at_its_run_in_any_unit(unit: float) -> None:
     values = [unit * (value + (20 if index >= 18 else 0)) for index, value in enumerate(noise(30, 1))]
     (one,) = found(values, 0.5 * unit)
     assert (one.index, one.rose) == (18, True)
@@ -49,21 +49,21 @@ def test_a_leak_that_is_fixed_is_two_changes() -> None:
     assert abs(second.index - 60) <= 1
 
 
-def test_one_odd_night_is_no_change() -> None:
+def test_one_odd_run_is_no_change() -> None:
     for seed in range(20):
         values = noise(60, seed)
         values[30] = 500.0
         assert not [one for one in found(values) if 28 <= one.found <= 33]
 
 
-def test_equal_nights_and_short_histories_never_change() -> None:
+def test_equal_runs_and_short_histories_have_no_change_point() -> None:
     assert changes([RateEstimate(0.0, 0.0, 0.0)] * 100) == []
     assert changes([]) == []
     assert found([0.0] * (BASE - 1) + [100.0] * 2) == []
     assert len(found([0.0] * 10 + [100.0] * MIN_RUNS)) == 1
 
 
-def test_exactly_known_nights_may_step() -> None:
+def test_a_step_between_exactly_known_runs_is_a_change() -> None:
     (one,) = changes([RateEstimate(0.0, 0.0, 0.0)] * 20 + [RateEstimate(1.0, 1.0, 1.0)] * 5)
     assert one.index == 20
 
@@ -74,7 +74,7 @@ def test_a_difference_within_the_intervals_is_no_change() -> None:
     assert len(found(values, half=0.05)) == 1
 
 
-def test_a_night_that_was_measured_badly_counts_for_less() -> None:
+def test_a_run_with_a_wide_interval_counts_for_less() -> None:
     values = noise(40, 5)
     nights = series(values)
     bad = [RateEstimate(12.0, -48.0, 72.0)] * 2
@@ -98,7 +98,7 @@ def test_an_alarm_stays_when_more_runs_arrive() -> None:
     ],
 )
 @pytest.mark.parametrize("phi", [0.0, 0.6])
-def test_stable_histories_raise_at_most_one_alarm_in_a_thousand_nights(
+def test_stable_histories_raise_at_most_one_alarm_in_a_thousand_runs(
     phi: float, histories: int, most: int
 ) -> None:
     rng = random.Random(11)
@@ -119,7 +119,7 @@ def test_stable_histories_raise_at_most_one_alarm_in_a_thousand_nights(
         pytest.param(40, 30, marks=pytest.mark.soak(reason="a hit rate: bench.trend measures it in full")),
     ],
 )
-def test_steps_of_three_sigma_are_mostly_found_within_five_nights(histories: int, least: int) -> None:
+def test_steps_of_three_sigma_are_mostly_found_within_five_runs(histories: int, least: int) -> None:
     hits = 0
     for seed in range(histories):
         values = [value + (3 if index >= 60 else 0) for index, value in enumerate(noise(65, 100 + seed))]
@@ -150,13 +150,13 @@ def test_steps_of_three_sigma_are_mostly_found_within_five_nights(histories: int
         ),  # half of four runs are two, and the lower of them counts
     ],
 )
-def test_half_of_the_nights_since_a_step_lie_beyond_the_level_before(
+def test_half_of_the_runs_since_a_step_are_beyond_the_level_before(
     before: list[float], after: list[float], lasts: bool
 ) -> None:
     assert changepoint._lasts([*before, *after], 1.0, len(after)) is lasts
 
 
-def test_a_change_has_its_levels_with_the_error_of_the_nights() -> None:
+def test_a_change_has_its_levels_with_the_error_of_the_runs() -> None:
     (one,) = changes([RateEstimate(1.0, 0.9, 1.1)] * 10 + [RateEstimate(5.0, 4.0, 6.0)] * 10)
     assert one.before == (1.0, pytest.approx(1 - 0.1 / 10**0.5), pytest.approx(1 + 0.1 / 10**0.5))
     assert one.after == (5.0, pytest.approx(5 - 1 / 10**0.5), pytest.approx(5 + 1 / 10**0.5))

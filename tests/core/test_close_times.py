@@ -43,7 +43,7 @@ def test_a_straggler_is_no_late_close() -> None:
     assert learned({0.0: 308, 10.2: 9, 35.0: 8}, 40.0).slowest < 0.5
 
 
-def test_nothing_is_learnt_before_a_client_was_there() -> None:
+def test_no_close_time_is_learned_before_the_first_client() -> None:
     closes = CloseTimes(1.0)
     assert closes.update_from(lane({0.0: 58, 5.0: 8}, 10.0), 10.0) == 0.0
 
@@ -56,7 +56,7 @@ def test_counts_that_are_back_need_only_a_short_window_and_others_the_time_reque
     assert not closes.is_released(None)
 
 
-def test_levels_that_were_only_early_are_no_base_any_more() -> None:
+def test_a_level_read_too_early_is_dropped_as_a_base() -> None:
     closes = CloseTimes(1.0, base=8.0)
     for fds in (100.0, 350.0):
         closes.add_level(fds, fds - 8, stable=True)

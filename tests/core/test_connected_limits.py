@@ -48,7 +48,7 @@ def test_a_bounded_buffer_holds_so_much_for_each_client(
     [(HEAP, 4096.0), (OBJECTS, 8.0), (BLOCKS, 8.0), (holds.ANONYMOUS, 32.0 * 1024), (FDS, 1.0), (TASKS, 1.0)],
 )
 @pytest.mark.parametrize(("share", "found"), [(0.99, 0), (1.01, 1)])
-def test_growth_of_the_first_hold_is_worth_a_longer_look(
+def test_growth_in_the_first_hold_is_followed_by_a_longer_hold(
     key: Key, least: float, share: float, found: int
 ) -> None:
     """Half of the clients stall. Memory without a counter may be a queue behind these alone, of 64 KiB for each."""
@@ -139,7 +139,7 @@ def test_the_next_hold_takes_a_minute_at_most_or_as_long_as_the_first(
 
 @pytest.mark.parametrize(("key", "dwell"), [(HEAP, 5.0), (OBJECTS, 5.0)])
 @pytest.mark.parametrize("share", [0.99, 1.01])
-def test_little_growth_is_looked_at_in_a_short_hold_of_stalled_readers_first(
+def test_little_growth_is_first_tested_by_a_short_hold_of_stalled_readers(
     key: Key, dwell: float, share: float
 ) -> None:
     """Beyond first buffers the long hold comes at once."""

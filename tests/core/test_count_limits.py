@@ -214,7 +214,7 @@ def test_a_service_that_misses_departures_has_twelve_seconds_more(
     ],
 )
 @pytest.mark.parametrize(("share", "released"), [(1.0, True), (0.99, False)])
-def test_so_much_less_without_clients_is_a_release(
+def test_a_fall_without_clients_is_a_release_from_its_least_size(
     key: Key, least: float, share: float, released: bool
 ) -> None:
     """Ten cycles, and then one without clients in which it falls."""

@@ -45,14 +45,14 @@ def _played(name: str, seed: int) -> tuple[Trial, str]:
 
 
 @pytest.mark.parametrize(("name", "seed"), DECIDED.values(), ids=DECIDED)
-def test_two_minutes_decide(name: str, seed: int) -> None:
+def test_each_row_is_decided_within_two_minutes(name: str, seed: int) -> None:
     seen, outcome = _played(name, seed)
     verdict = judge(seen)
     assert verdict.outcome.value == outcome, verdict.explanation
     assert seen.ended <= 121.0
 
 
-def test_a_rest_that_no_pool_holds_needs_no_second_load() -> None:
+def test_a_remainder_larger_than_a_pool_needs_no_second_load() -> None:
     seen, outcome = _played("1 per 10 beside a release after 2 s", 0)
     assert judge(seen).outcome.value == outcome
     waits = [o.spec.phase is Phase.RETENTION for o in seen.observations]

@@ -49,7 +49,7 @@ def seen(*cycles: Observation, limits: Mapping[str, float] | None = None) -> Tri
 
 
 def test_a_plain_cycle_is_as_requested() -> None:
-    assert design.plain(seen(cycle(0), cycle(1)), GOAL, Phase.HOLD) == CycleSpec(
+    assert design.ordinary_cycle(seen(cycle(0), cycle(1)), GOAL, Phase.HOLD) == CycleSpec(
         2, 300, 50, 1.0, 2, "mixed", ("/a", "/b"), Phase.HOLD, "stream", invalid=0.1
     )
 
@@ -65,17 +65,17 @@ def test_a_cycle_with_a_short_dwell_lasts_five_times_the_slowest_first_event(
     p99s: tuple[float | None, ...], dwell: float
 ) -> None:
     now = seen(*(cycle(n, ledger={"first_event_p99": p99}) for n, p99 in enumerate(p99s)))
-    assert design.short_dwell(now, GOAL, Phase.LOAD).dwell == pytest.approx(dwell)
-    assert design.short_dwell(now, replace(GOAL, vary=False), Phase.LOAD).dwell == 1.0
-    assert design.short_dwell(now, replace(GOAL, disconnect="stall"), Phase.LOAD).dwell == 1.0
+    assert design.short_dwell_cycle(now, GOAL, Phase.LOAD).dwell == pytest.approx(dwell)
+    assert design.short_dwell_cycle(now, replace(GOAL, vary=False), Phase.LOAD).dwell == 1.0
+    assert design.short_dwell_cycle(now, replace(GOAL, disconnect="stall"), Phase.LOAD).dwell == 1.0
 
 
 def test_the_first_cycle_dwells_for_a_second_at_most() -> None:
-    assert design.short_dwell(seen(), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 1.0
-    assert design.short_dwell(seen(cycle(0)), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 4.0
-    assert design.short_dwell(seen(), replace(GOAL, dwell=0.5), Phase.WARMUP).dwell == 0.5
+    assert design.short_dwell_cycle(seen(), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 1.0
+    assert design.short_dwell_cycle(seen(cycle(0)), replace(GOAL, dwell=4.0), Phase.WARMUP).dwell == 4.0
+    assert design.short_dwell_cycle(seen(), replace(GOAL, dwell=0.5), Phase.WARMUP).dwell == 0.5
     traced = cycle(0, phase=Phase.SEARCH, ledger={"first_event_p99": 0.02})
-    assert design.short_dwell(seen(traced), replace(GOAL, dwell=4.0), Phase.LOAD).dwell == 4.0, (
+    assert design.short_dwell_cycle(seen(traced), replace(GOAL, dwell=4.0), Phase.LOAD).dwell == 4.0, (
         "tracing slows a service"
     )
 
@@ -84,7 +84,7 @@ def test_controls_are_as_long_as_the_last_two_loads() -> None:
     now = seen(cycle(0, seconds=9.0), cycle(1, seconds=2.0), cycle(2, 0, phase=Phase.IDLE), cycle(3, seconds=4.0),
                cycle(4, seconds=7.0, phase=Phase.HOLD), cycle(5, seconds=8.0, phase=Phase.ATTRIBUTION))  # fmt: skip
     assert design.load_seconds(now) == 3.0
-    step = design.idle(now, GOAL)
+    step = design.idle_control(now, GOAL)
     assert (step.connections, step.dwell, step.phase, step.index) == (0, 3.0, Phase.IDLE, 6)
     assert design.load_seconds(seen(cycle(0, seconds=0.1))) == 0.5
     assert design.load_seconds(seen(cycle(0, seconds=30.0))) == design.MAX_CONTROL
@@ -99,35 +99,39 @@ def test_controls_are_as_long_as_the_last_two_loads() -> None:
 def test_readings_of_an_idle_service_are_close_to_each_other_at_first(idle: float, dwell: float) -> None:
     first = cycle(0, seconds=1.0)
     later = replace(cycle(1, 0, phase=Phase.RETENTION), ended=1.0 + idle)
-    step = design.wait(seen(first, later), GOAL)
+    step = design.idle_reading(seen(first, later), GOAL)
     assert (step.dwell, step.connections, step.phase) == (pytest.approx(dwell), 0, Phase.RETENTION)
-    ended = design.wait(
+    ended = design.idle_reading(
         seen(replace(first, load_ended=None, ended=3.0), replace(later, ended=3.0 + idle)), GOAL
     )
     assert ended.dwell == pytest.approx(dwell)
 
 
 def test_a_burst_is_as_wide_as_it_is_large() -> None:
-    step = design.burst(seen(cycle(0)), GOAL)
+    step = design.burst_load(seen(cycle(0)), GOAL)
     assert (step.connections, step.concurrency, step.disconnect, step.phase) == (50, 50, "fin", Phase.LOAD)
-    assert design.burst(seen(), replace(GOAL, connections=20, disconnect="rst")).connections == 20
-    assert design.burst(seen(), replace(GOAL, disconnect="rst")).disconnect == "rst"
-    assert design.burst(seen(), replace(GOAL, concurrency=0)).connections == 1
+    assert design.burst_load(seen(), replace(GOAL, connections=20, disconnect="rst")).connections == 20
+    assert design.burst_load(seen(), replace(GOAL, disconnect="rst")).disconnect == "rst"
+    assert design.burst_load(seen(), replace(GOAL, concurrency=0)).connections == 1
 
 
-def test_a_half_and_a_few_and_a_long_one() -> None:
+def test_sizes_of_the_half_the_few_and_the_longest_load() -> None:
     now = seen(cycle(0, seconds=0.5))
-    half, few, long = design.half(now, GOAL), design.few(now, GOAL), design.long(now, GOAL)
+    half, few, long = (
+        design.half_load(now, GOAL),
+        design.few_streams_control(now, GOAL),
+        design.longest_burst(now, GOAL),
+    )
     assert (half.connections, half.disconnect, half.concurrency) == (150, "fin", 50)
-    assert design.half(now, replace(GOAL, connections=1, disconnect="rst")).connections == 1
-    assert design.half(now, replace(GOAL, disconnect="rst")).disconnect == "rst"
+    assert design.half_load(now, replace(GOAL, connections=1, disconnect="rst")).connections == 1
+    assert design.half_load(now, replace(GOAL, disconnect="rst")).disconnect == "rst"
     assert (few.connections, few.concurrency, few.dwell, few.events, few.phase) == (
         50, 50, 0.5, 0, Phase.ATTRIBUTION)  # fmt: skip
-    assert design.few(now, replace(GOAL, connections=7)).connections == 7
+    assert design.few_streams_control(now, replace(GOAL, connections=7)).connections == 7
     assert (long.connections, long.concurrency, long.disconnect) == (int(design.POOL_LOAD * 600), 50, "fin")
-    assert design.long(seen(cycle(0, seconds=0.001)), GOAL).connections == design.MAX_CONNECTIONS
-    assert design.long(seen(cycle(0, 10, seconds=1.0)), GOAL).connections == 300
-    assert design.long(now, replace(GOAL, disconnect="rst")).disconnect == "rst"
+    assert design.longest_burst(seen(cycle(0, seconds=0.001)), GOAL).connections == design.MAX_CONNECTIONS
+    assert design.longest_burst(seen(cycle(0, 10, seconds=1.0)), GOAL).connections == 300
+    assert design.longest_burst(now, replace(GOAL, disconnect="rst")).disconnect == "rst"
 
 
 @pytest.mark.parametrize(
@@ -141,35 +145,38 @@ def test_a_large_load_is_twice_the_largest_as_far_as_it_stays_short(
     sizes: tuple[int, ...], seconds: float, size: int
 ) -> None:
     now = seen(*(cycle(n, opened, seconds=seconds) for n, opened in enumerate(sizes)))
-    assert design.large(now, GOAL).connections == size
-    assert design.large(now, replace(GOAL, vary=False)).connections == 300
+    assert design.large_load(now, GOAL).connections == size
+    assert design.large_load(now, replace(GOAL, vary=False)).connections == 300
 
 
 def test_the_third_load_is_half_as_wide() -> None:
     widths = [
-        design.large(
+        design.large_load(
             seen(cycle(0, phase=Phase.WARMUP), *(cycle(n + 1) for n in range(loads))), GOAL
         ).concurrency
         for loads in range(5)
     ]
     assert widths == [50, 50, 25, 50, 50]
-    assert design.width(seen(cycle(0), cycle(1)), replace(GOAL, concurrency=1)) == 1
-    assert design.large(seen(cycle(0)), GOAL, "rst").disconnect == "rst"
-    assert design.large(seen(cycle(0)), GOAL).disconnect == "mixed"
+    assert design.streams_at_once(seen(cycle(0), cycle(1)), replace(GOAL, concurrency=1)) == 1
+    assert design.large_load(seen(cycle(0)), GOAL, "rst").disconnect == "rst"
+    assert design.large_load(seen(cycle(0)), GOAL).disconnect == "mixed"
 
 
-def test_cycles_that_tell_drivers_apart() -> None:
+def test_cycles_that_distinguish_drivers() -> None:
     now = seen(cycle(0))
     assert [(step.connections, step.disconnect, step.events, step.fault, step.phase) for step in (
-        design.pure(now, GOAL, "rst"), design.pure(now, GOAL, "stall"), design.eventful(now, GOAL),
-        design.silenced(now, GOAL),
+        design.one_disconnect_control(now, GOAL, "rst"), design.one_disconnect_control(now, GOAL, "stall"),
+        design.more_events_control(now, GOAL), design.silent_broker_control(now, GOAL),
     )] == [
         (300, "rst", 2, "", Phase.ATTRIBUTION), (100, "stall", 2, "", Phase.ATTRIBUTION),
         (150, "fin", 6, "", Phase.ATTRIBUTION), (300, "mixed", 2, "silence", Phase.ATTRIBUTION),
     ]  # fmt: skip
     small = replace(GOAL, connections=1, events=0)
-    assert design.pure(now, small, "stall").connections == 1
-    assert (design.eventful(now, small).connections, design.eventful(now, small).events) == (1, 3)
+    assert design.one_disconnect_control(now, small, "stall").connections == 1
+    assert (
+        design.more_events_control(now, small).connections,
+        design.more_events_control(now, small).events,
+    ) == (1, 3)
 
 
 def test_the_pace_is_the_slowest_of_the_last_three_loads_that_ended_alike() -> None:
@@ -179,28 +186,28 @@ def test_the_pace_is_the_slowest_of_the_last_three_loads_that_ended_alike() -> N
         cycle(6, 300, seconds=60.0, events=0), cycle(7, 300, seconds=60.0, phase=Phase.SEARCH),
         cycle(8, 0, seconds=9.0),
     )  # fmt: skip
-    assert design.pace(now, "fin") == 150.0
-    assert design.pace(now, "rst") == 100.0
-    assert design.pace(now, "stall") == 100.0, "of all where none ended so"
-    assert design.pace(seen(), "fin") == math.inf
-    assert design.pace(seen(cycle(0, seconds=0.0)), "fin") == math.inf
+    assert design.connections_per_second(now, "fin") == 150.0
+    assert design.connections_per_second(now, "rst") == 100.0
+    assert design.connections_per_second(now, "stall") == 100.0, "of all where none ended so"
+    assert design.connections_per_second(seen(), "fin") == math.inf
+    assert design.connections_per_second(seen(cycle(0, seconds=0.0)), "fin") == math.inf
 
 
 def test_a_certifying_load_brings_what_is_missing() -> None:
     now = seen(cycle(0, phase=Phase.WARMUP), cycle(1), cycle(2))
-    step = design.certifying(now, GOAL, 2000.0)
+    step = design.certifying_load(now, GOAL, 2000.0)
     assert step is not None
     # 1,400 streams are missing, and a fifth more are reset before their answer; at 300 a second 1,800 fit into 6 s.
     assert (step.connections, step.disconnect, step.phase) == (1400, "fin", Phase.LOAD)
-    assert design.certifying(now, GOAL, 600.0) is None
-    less = design.certifying(now, GOAL, 601.0)
+    assert design.certifying_load(now, GOAL, 600.0) is None
+    less = design.certifying_load(now, GOAL, 601.0)
     assert less is not None
     assert less.connections == 300
-    most = design.certifying(now, replace(GOAL, disconnect="rst"), 1e6)
+    most = design.certifying_load(now, replace(GOAL, disconnect="rst"), 1e6)
     assert most is not None
     assert (most.connections, most.disconnect) == (1800, "rst")
     traced = seen(cycle(0), cycle(1, phase=Phase.SEARCH))
-    more = design.certifying(traced, GOAL, 1000.0)
+    more = design.certifying_load(traced, GOAL, 1000.0)
     assert more is not None
     assert more.connections == 700, "streams of a search are no evidence"
 
@@ -208,7 +215,7 @@ def test_a_certifying_load_brings_what_is_missing() -> None:
 @pytest.mark.parametrize(("answered", "size"), [(300, 700), (240, 700), (150, 1000), (0, 1800)])
 def test_a_certifying_load_allows_for_what_is_refused(answered: int, size: int) -> None:
     now = seen(cycle(0, ledger={"answered": answered}))
-    step = design.certifying(now, GOAL, 700.0 + answered)
+    step = design.certifying_load(now, GOAL, 700.0 + answered)
     assert step is not None
     assert step.connections == size
 
@@ -230,32 +237,36 @@ def test_a_certifying_load_leaves_room_below_the_ceilings(
     levels: list[dict[Key, float]], limits: dict[str, float], size: int | None
 ) -> None:
     now = seen(*(cycle(n, levels=each) for n, each in enumerate(levels)), limits=limits)
-    step = design.certifying(now, GOAL, 1e6)
+    step = design.certifying_load(now, GOAL, 1e6)
     assert (step.connections if step else None) == size
 
 
 def test_times_begin_with_the_first_cycle_or_with_the_service() -> None:
     now = seen(replace(cycle(0), started=5.0), cycle(1), cycle(2))
     assert now.observations[-1].ended == 9.0
-    assert (design.elapsed(now), design.spent(now), design.spent(replace(now, started=7.0))) == (
+    assert (
+        design.elapsed_seconds(now),
+        design.spent_seconds(now),
+        design.spent_seconds(replace(now, started=7.0)),
+    ) == (
         4.0,
         9.0,
         4.0,
     )
-    assert (design.elapsed(seen()), design.spent(seen())) == (0.0, 0.0)
+    assert (design.elapsed_seconds(seen()), design.spent_seconds(seen())) == (0.0, 0.0)
 
 
 def test_a_cycle_is_estimated_by_the_longest_recent_one_or_its_dwell_and_rest() -> None:
     past = [cycle(n, seconds=seconds) for n, seconds in enumerate((90.0, 1.0, 4.0, 2.0, 1.0))]
     step = CycleSpec(5, 300, 50, 8.0)
-    assert design.longest(past) == 6.0
-    assert design.longest([]) == 0.0
-    assert design.expected(past, step) == 6.0
-    assert design.expected(past, replace(step, connections=0)) == 10.0
-    assert design.expected(past, replace(step, events=0)) == 10.0
-    assert design.expected(past, replace(step, events=0, dwell=1.0)) == 6.0
+    assert design.longest_cycle_seconds(past) == 6.0
+    assert design.longest_cycle_seconds([]) == 0.0
+    assert design.expected_seconds(past, step) == 6.0
+    assert design.expected_seconds(past, replace(step, connections=0)) == 10.0
+    assert design.expected_seconds(past, replace(step, events=0)) == 10.0
+    assert design.expected_seconds(past, replace(step, events=0, dwell=1.0)) == 6.0
     traced = cycle(9, seconds=50.0, phase=Phase.SEARCH)
-    assert design.expected([*past, traced], step) == 6.0
-    assert design.expected([traced], step) == 52.0
+    assert design.expected_seconds([*past, traced], step) == 6.0
+    assert design.expected_seconds([traced], step) == 52.0
     unknown = [replace(one, load_ended=None) for one in past]
-    assert design.expected(unknown, replace(step, connections=0)) == 8.0
+    assert design.expected_seconds(unknown, replace(step, connections=0)) == 8.0

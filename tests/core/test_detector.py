@@ -35,7 +35,7 @@ JOBS = [
 
 @pytest.mark.soak  # error rates are the benchmark's business, and this sample takes minutes
 @pytest.mark.parametrize(("group", "index"), JOBS, ids=lambda part: str(part))
-def test_no_false_alarm_and_no_miss(group: str, index: int) -> None:
+def test_the_detector_raises_no_false_alarm_and_misses_no_leak(group: str, index: int) -> None:
     cell = measure((group, index, 0, RUNS))
     kind = GROUPS[group][index]
     said = f"{kind.name}: {dict(cell.outcomes)} {dict(cell.drivers)}"

@@ -181,7 +181,7 @@ def test_the_batch_size_is_the_greatest_common_divisor(grown: list[float], size:
 
 
 @pytest.mark.parametrize(("last", "narrow"), [(305, True), (307, False)])
-def test_spans_that_agree_to_two_percent_are_a_clockwork(last: float, narrow: bool) -> None:
+def test_spans_that_agree_to_two_percent_are_exactly_proportional(last: float, narrow: bool) -> None:
     rate, low, high = interval([300, 300, last], [300, 300, 300])
     assert rate == pytest.approx((600 + last) / 900)
     assert (high - low < 0.06) is narrow

@@ -24,7 +24,7 @@ def by_name(values: list[Value]) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-def test_names_are_those_that_prometheus_asks_for() -> None:
+def test_names_follow_the_conventions_of_prometheus() -> None:
     for name, figure in FIGURES.items():
         assert re.fullmatch(r"harness_[a-z_]+[a-z]", name)
         assert not name.endswith("_total"), "Prometheus adds that to counters"

@@ -75,10 +75,10 @@ def test_a_total_is_made_up_of_the_three_classes_that_grew_most() -> None:
         return {FDS: 10.0, **{Key("fds", kind): 50.0 + n * by for kind, by in kinds.items()}}
 
     found = read([level(0), level(1)])
-    assert findings.made_up(found, FDS) == "; made up of b +40, d +7, e +5"
-    assert findings.made_up(found[:1], FDS) == ""
-    assert findings.made_up(found, Key("threads")) == ""
-    assert findings.made_up(read([{HEAP: 1.0}, {HEAP: 9.0}]), Key("memory")) == ""
+    assert findings.composition(found, FDS) == "; made up of b +40, d +7, e +5"
+    assert findings.composition(found[:1], FDS) == ""
+    assert findings.composition(found, Key("threads")) == ""
+    assert findings.composition(read([{HEAP: 1.0}, {HEAP: 9.0}]), Key("memory")) == ""
 
 
 @pytest.mark.parametrize(

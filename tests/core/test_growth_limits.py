@@ -49,7 +49,7 @@ def judged(
     return assess(counts(grown, clients, peak=peak, before=before), sensitivity=1e-3)
 
 
-def turns(*grown: float, large: float = 1600.0) -> tuple[list[float], list[float]]:
+def alternating(*grown: float, large: float = 1600.0) -> tuple[list[float], list[float]]:
     """Cycles of 100 clients that leave nothing, each before a large one with the given growth."""
     return [value for each in grown for value in (0.0, each)], [100.0, large] * len(grown)
 
@@ -58,7 +58,7 @@ def turns(*grown: float, large: float = 1600.0) -> tuple[list[float], list[float
     ("large", "least", "most", "status"), [(290, 300, 1000, OPEN), (305, 1000, 1200, LEAKING)]
 )
 def test_certain_takes_odds_of_1000(large: float, least: float, most: float, status: str) -> None:
-    grown, clients = turns(1, 5, *[3] * 5, 4, large=large)  # one by one: the smallest increment is 1
+    grown, clients = alternating(1, 5, *[3] * 5, 4, large=large)  # one by one: the smallest increment is 1
     one = counts(grown, clients)
     odds = evidence(grown, clients, [one.column(name) for name in ("cycle", "time")], [0.0] * len(grown))
     assert least < math.exp(odds) < most
@@ -67,7 +67,7 @@ def test_certain_takes_odds_of_1000(large: float, least: float, most: float, sta
 
 @pytest.mark.parametrize(("rises", "status"), [(5, OPEN), (6, LEAKING)])
 def test_growth_that_a_pool_could_hold_rises_six_times(rises: int, status: str) -> None:
-    assert judged(*turns(1, 7, *[4] * (rises - 3), 5)).status == status
+    assert judged(*alternating(1, 7, *[4] * (rises - 3), 5)).status == status
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_growth_that_a_pool_could_hold_rises_six_times(rises: int, status: str) 
 def test_growth_by_batches_that_a_pool_could_hold_rises_eight_times(
     grown: tuple[float, ...], status: str
 ) -> None:
-    assert judged(*turns(*grown)).status == status
+    assert judged(*alternating(*grown)).status == status
 
 
 @pytest.mark.parametrize(("grown", "status"), [((6, 4, 5, 7, 4, 7), OPEN), ((6, 4, 5, 7, 1, 10), LEAKING)])
@@ -84,7 +84,7 @@ def test_slots_that_come_several_at_once_are_one_piece_of_evidence(
     grown: tuple[float, ...], status: str
 ) -> None:
     """A pool of 50 that takes 3 to 9 slots at once grew in six cycles, which all had long streams by chance."""
-    assert judged(*turns(*grown)).status == status
+    assert judged(*alternating(*grown)).status == status
 
 
 def test_one_cycle_that_added_far_more_shows_no_driver() -> None:
@@ -128,7 +128,7 @@ def test_bursts_that_are_all_alike_may_fill_the_largest_pool(total: int, status:
 
 
 @pytest.mark.parametrize(("contrast", "step"), [(1.45, True), (1.5, False)])
-def test_cycles_whose_sizes_differ_by_half_tell_growth_per_burst(contrast: float, step: bool) -> None:
+def test_cycles_whose_sizes_differ_by_half_distinguish_growth_per_burst(contrast: float, step: bool) -> None:
     """More than the largest pool, which convicts where all cycles are alike; the evidence is too weak otherwise."""
     clients = [100, 100 * contrast] * 2
     assert (STEP in judged([1.1 * n for n in clients], clients, peak=20).why) is step
@@ -192,15 +192,15 @@ def test_a_quarter_of_the_growth_must_be_in_the_second_half(late: float, status:
 
 
 @pytest.mark.parametrize(("after", "status"), [(2000, LEAKING), (2240, LEAKING), (2250, OPEN), (2500, OPEN)])
-def test_growth_has_stopped_once_so_much_more_would_have_come(after: int, status: str) -> None:
+def test_growth_has_stopped_once_4_6_expected_units_are_missing(after: int, status: str) -> None:
     """Expected in the silence: 4.17, 4.59, 4.61 and 5.03 units."""
-    grown, clients = turns(1, 5, 5, 5, 4, 4, 5)
+    grown, clients = alternating(1, 5, 5, 5, 4, 4, 5)
     assert judged([*grown, 0], [*clients, after]).status == status
 
 
 @pytest.mark.parametrize(("after", "status"), [(2990, OPEN), (3010, PASS)])
 def test_a_pass_takes_three_expected_units_of_the_required_size(after: int, status: str) -> None:
-    grown, clients = turns(1, 1, large=100.0)
+    grown, clients = alternating(1, 1, large=100.0)
     assert judged([*grown, 0], [*clients, after]).status == status
 
 

@@ -100,7 +100,7 @@ def test_a_unix_socket_stays_itself_and_no_redirect_leads_into_one() -> None:
         ("a=" + "x" * 5000, "http://h/", ""),
     ],
 )
-def test_which_cookies_are_accepted(line: str, url: str, sent: str) -> None:
+def test_a_cookie_is_accepted_or_refused_by_its_domain_and_path(line: str, url: str, sent: str) -> None:
     jar = Cookies(lambda: 0.0)
     jar.take([line], Endpoint.parse(url))
     assert jar.header(Endpoint.parse(url)) == sent

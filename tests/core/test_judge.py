@@ -184,7 +184,7 @@ def test_a_saved_run_judged_again_gives_the_same_bytes_and_with_other_budgets_ot
     assert dumps(result_dict(replace(granted, verdict=judge(granted)))) != dumps(result_dict(run.trials[0]))
 
 
-def test_the_peers_a_broker_counts_bear_witness_after_the_descriptors() -> None:
+def test_growth_of_broker_peers_is_reported_after_the_descriptors() -> None:
     grown = [observation(i, {FDS: 10.0 + 300 * i, Key("broker-peers"): 1.0 + 600 * i}) for i in range(5)]
     assert [f.metric for f in judge(trial([], observations=grown)).findings] == ["fds", "broker-peers"]
 

@@ -45,11 +45,11 @@ def rising(heap: float, left: float) -> Trial:
 
 
 @pytest.mark.parametrize(("left", "outcome"), [(60.0, Outcome.BOUNDED), (170.0, Outcome.BOUNDED)])
-def test_the_warm_up_of_a_heap_is_no_leftover(left: float, outcome: Outcome) -> None:
+def test_the_warm_up_of_a_heap_is_not_retained_memory(left: float, outcome: Outcome) -> None:
     assert judge(rising(1000.0, left)).outcome is outcome
 
 
-def test_bytes_that_stay_are_no_pass() -> None:
+def test_retained_bytes_are_no_pass() -> None:
     assert judge(rising(3000.0, 1500.0)).outcome is not Outcome.BOUNDED
 
 
@@ -91,7 +91,7 @@ def test_sockets_that_pass_from_one_state_to_another_are_covered_by_their_total(
     assert judge(one).outcome is Outcome.BOUNDED
 
 
-def spoken(*, sweep: bool, own: bool = False) -> str:
+def explanation_of_two_loads(*, sweep: bool, own: bool = False) -> str:
     """Two loads of 1 s, 4 s apart: each stream waits 10 s for itself, or a sweep takes both at 20 s. own: a descriptor
     comes and goes at each reading, as the connection of the harness to a runtime does."""
 
@@ -122,14 +122,14 @@ def spoken(*, sweep: bool, own: bool = False) -> str:
 
 
 def test_a_release_and_a_sweep_differ_in_what_falls_together() -> None:
-    assert spoken(sweep=False) == "released 10 s after the client disconnected"
-    assert "a sweep" in spoken(sweep=True)
+    assert explanation_of_two_loads(sweep=False) == "released 10 s after the client disconnected"
+    assert "a sweep" in explanation_of_two_loads(sweep=True)
 
 
 def test_the_connection_of_the_harness_to_a_runtime_is_not_released() -> None:
     """It made releases of 7 and 25 s look 12 to 20 % later than they were."""
-    assert spoken(sweep=False, own=True) == "released 10 s after the client disconnected"
-    assert spoken(sweep=True, own=True) == spoken(sweep=True)
+    assert explanation_of_two_loads(sweep=False, own=True) == "released 10 s after the client disconnected"
+    assert explanation_of_two_loads(sweep=True, own=True) == explanation_of_two_loads(sweep=True)
 
 
 def test_a_pass_reports_the_late_release() -> None:

@@ -73,7 +73,7 @@ def test_a_crash_has_its_time_streams_and_signature() -> None:
     )
 
 
-def test_signatures_are_looked_for_in_the_last_words_of_a_service_that_was_stopped() -> None:
+def test_the_log_of_a_stopped_service_is_searched_for_signatures() -> None:
     tail = ("x", "OSError: [Errno 24] Too many open files")
     stopped = trial([10.0], verdict=LEAKING, about=About(last_words=tail))
     assert (
@@ -109,7 +109,7 @@ def test_only_a_ramp_has_a_pace_and_only_of_cycles_that_a_broker_counted() -> No
         (Outcome.LEAKING, "close it", ""),
     ],
 )
-def test_only_a_trial_without_a_verdict_asks_for_more(outcome: Outcome, advice: str, told: str) -> None:
+def test_only_an_undecided_trial_has_advice(outcome: Outcome, advice: str, told: str) -> None:
     assert measure(trial([10.0], verdict=Verdict(outcome, "too little", advice=advice))).advice == told
 
 

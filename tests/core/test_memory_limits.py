@@ -48,7 +48,7 @@ def series(rises: Sequence[float], clients: float = 300) -> Series:
 UP = 1e6
 
 
-def but(length: int, falls: int, of: float = UP) -> list[float]:
+def rising_except(length: int, falls: int, of: float = UP) -> list[float]:
     """A number of blocks that rise, except for some."""
     rises = [of] * length
     for index in range(falls):
@@ -68,15 +68,15 @@ def but(length: int, falls: int, of: float = UP) -> list[float]:
     ],
 )
 def test_a_leak_rises_in_nearly_every_block(length: int, still: int, why: str) -> None:
-    assert why in blocks(but(length, still)).why
+    assert why in blocks(rising_except(length, still)).why
 
 
 @pytest.mark.parametrize(
     ("length", "still", "status"), [(12, 1, LEAKING), (11, 1, OPEN), (16, 2, LEAKING), (15, 2, OPEN)]
 )
-def test_signs_and_a_line_convict_at_odds_of_100(length: int, still: int, status: str) -> None:
+def test_rising_blocks_are_a_leak_at_odds_of_100(length: int, still: int, status: str) -> None:
     """Odds of 103, 60, 151 and 89."""
-    assert blocks(but(length, still)).status == status
+    assert blocks(rising_except(length, still)).status == status
 
 
 def test_the_odds_of_signs_are_those_of_the_bets() -> None:
@@ -135,7 +135,7 @@ def test_a_climb_whose_second_half_is_slower_is_settling(share: float, status: s
 
 
 @pytest.mark.parametrize(("back", "collected"), [(2.0, False), (2.15, False), (2.25, True)])
-def test_a_climb_thatgives_back_a_fifth_is_a_heap_that_is_collected(back: float, collected: bool) -> None:
+def test_a_climb_that_gives_back_a_fifth_is_a_heap_that_is_collected(back: float, collected: bool) -> None:
     """11 of 12 blocks rise; 18 %, 19.5 % and 20.5 % of that fall at once."""
     rises = [UP] * 12
     rises[5] = -UP * back

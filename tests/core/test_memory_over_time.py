@@ -108,7 +108,7 @@ def test_growth_granted_over_time_is_no_leak() -> None:
     assert judged(series(PACE, [PACE] * 12), granted=granted) is OTHERWISE
 
 
-def test_without_idle_readings_the_cycles_tell_whether_to_look() -> None:
+def test_without_idle_readings_the_cycles_decide_whether_to_wait() -> None:
     """Cycles differ by design: 50 clients in six seconds grow as much as 1,200 in six."""
     one = judged(series(PACE, [PACE]))
     assert (one.status, one.factor, one.growing) == (OPEN, "time", True)

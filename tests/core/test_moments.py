@@ -103,7 +103,7 @@ def test_a_fall_while_allocations_are_traced_counts_as_a_fall() -> None:
 
 
 @pytest.mark.parametrize(("answered", "read"), [(0, 6), (1, 7)])
-def test_a_last_search_that_nobody_was_answered_in_proves_nothing(answered: int, read: int) -> None:
+def test_a_last_search_in_which_no_stream_was_answered_proves_nothing(answered: int, read: int) -> None:
     """A starved service let 40 streams stall, and its descriptors were not in step with them any more."""
     seen = [observation(n, {FDS: 10.0 + 300 * n}, phase=Phase.LOAD) for n in range(6)]
     ledger = {"answered": answered, "completed": answered, "events": 0, "stalls": 40 - answered}

@@ -22,7 +22,7 @@ from harness.core.verdict import Outcome
 from harness.core.warm_up import MAX_WARMUP
 from harness.experiment.options import request_of
 from harness.experiment.soak import soak_steps
-from tests.core.series import FDS, OBJECTS, Did, observation, play, trial
+from tests.core.series import FDS, OBJECTS, CycleSums, observation, play, trial
 
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
 ANONYMOUS = Key("memory", "anonymous")
@@ -70,7 +70,7 @@ def test_a_pool_that_takes_one_a_cycle_is_never_a_leak() -> None:
         ("time", lambda did: int(did.seconds)),
     ],
 )
-def test_each_driver_is_found_with_its_rate(driver: str, amount: Callable[[Did], float]) -> None:
+def test_each_driver_is_found_with_its_rate(driver: str, amount: Callable[[CycleSums], float]) -> None:
     goal = replace(GOAL, disconnect="mixed", broker=driver == "broker-timeout")
     seen, reason = play(lambda did: {FDS: 10.0 + 2.0 * amount(did)}, goal)
     verdict = judge(seen)
@@ -127,7 +127,7 @@ BLOCKS = Key("memory", "blocks")
 @pytest.mark.parametrize("what", ["connections", "events"])
 @pytest.mark.parametrize("entries", [500, 1000, 2000, 2800, 3600, 4096])
 def test_a_cache_that_fills_is_waited_for_and_passes(what: str, entries: int) -> None:
-    def level(did: Did) -> dict[Key, float]:
+    def level(did: CycleSums) -> dict[Key, float]:
         held = min(entries, getattr(did, what))
         return {FDS: 10.0, OBJECTS: 1000.0 + held, BLOCKS: 5000.0 + 4 * held}
 
@@ -138,7 +138,7 @@ def test_a_cache_that_fills_is_waited_for_and_passes(what: str, entries: int) ->
 
 @pytest.mark.parametrize("driver", ["connection", "event", "abort"])
 def test_objects_are_a_leak_once_no_cache_could_hold_them(driver: str) -> None:
-    def level(did: Did) -> dict[Key, float]:
+    def level(did: CycleSums) -> dict[Key, float]:
         return {FDS: 10.0, OBJECTS: 1000.0 + getattr(did, f"{driver}s")}
 
     seen, _ = play(level, replace(GOAL, disconnect="mixed"))
@@ -157,7 +157,7 @@ def test_objects_beside_descriptors_need_no_cache_to_be_ruled_out() -> None:
     assert sum(o.ledger.opened for o in seen.observations) < CACHE
 
 
-def test_a_cache_that_filled_in_the_last_cycle_is_not_blamed_on_the_seconds_of_streams() -> None:
+def test_a_cache_that_filled_in_the_last_cycle_is_not_attributed_to_the_seconds_of_streams() -> None:
     done = [(300.0, 240.0, 20.3), (300.0, 900.0, 15.8), (4096.0, 4096.0, 50.1)]  # recorded: 2,000 entries
     spans = tuple({"connection": c, "event": e, "stream-second": s, "cycle": 1.0} for c, e, s in done)
     one = Series(BLOCKS, (50000.0, 51282.0, 52521.0, 55710.0), spans, peak=50)

@@ -17,7 +17,7 @@ from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
-from tests.core.series import FDS, Did, observation, play, trial
+from tests.core.series import FDS, CycleSums, observation, play, trial
 
 GOAL = Goal(300, 50, 2.0, ("/",), disconnect="mixed", max_seconds=120.0, memory=False)
 
@@ -95,7 +95,7 @@ def test_resources_of_a_pools_threads_make_no_pool_of_another_kind() -> None:
     """Each burst adds eight threads, and each thread some objects: the pool is filled by short bursts all the same."""
     objects, threads = Key("memory", "objects"), Key("threads")
 
-    def level(did: Did) -> dict[Key, float]:
+    def level(did: CycleSums) -> dict[Key, float]:
         held = min(200, 8 * did.loads)
         noise = 1000.0 * (did.cycle % 2)
         return {FDS: 20.0, threads: 30.0 + held, objects: 9e3 + 250.0 * held + noise}

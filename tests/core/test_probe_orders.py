@@ -220,7 +220,9 @@ def test_a_line_starts_no_command_of_a_ci() -> None:
     assert json.loads(out.getvalue()) == {"name": "##[error]"}
 
 
-def test_a_signal_is_heeded_within_a_tenth_of_a_second(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_stops_the_probe_within_a_tenth_of_a_second(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It ends a wait on some versions of Python only, so no wait is longer, however long the interval is."""
     waits: list[float] = []
 

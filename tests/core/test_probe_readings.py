@@ -79,7 +79,7 @@ def test_only_numbers_that_were_handed_out_since_are_looked_at(scripted: Scripte
     finder.close()
 
 
-def test_many_births_are_found_by_a_scan_but_not_at_every_look(scripted: ScriptedKernel) -> None:
+def test_many_new_processes_are_found_by_a_scan_but_not_in_every_reading(scripted: ScriptedKernel) -> None:
     finder = births.Births()
     finder.find({50})
     scripted.newest += births.MAX_CANDIDATES

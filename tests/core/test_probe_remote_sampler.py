@@ -109,9 +109,9 @@ def until(condition: Any) -> None:
 def test_the_hello_names_the_process_and_the_interval(opened: Any) -> None:
     one = opened()
     assert (one.pid, one.interval, one.latest().fds, one.latest().at) == (7, 0.25, 3, 100.0)
-    nobody = RemoteSampler.__new__(RemoteSampler)
-    nobody._hello = {}
-    assert (nobody.pid, nobody.interval) == (0, 0.1)
+    sampler = RemoteSampler.__new__(RemoteSampler)
+    sampler._hello = {}
+    assert (sampler.pid, sampler.interval) == (0, 0.1)
 
 
 def test_a_sample_is_placed_by_the_quickest_line_and_never_before_the_last(far: Far) -> None:

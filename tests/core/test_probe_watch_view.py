@@ -108,7 +108,7 @@ def test_twelve_classes_are_shown_and_the_rest_is_counted() -> None:
         assert next(line for line in lines if line.startswith("class-")).split()[0] == f"class-{count - 1:02}"
 
 
-def test_memory_is_news_from_a_mebibyte_on() -> None:
+def test_growth_of_memory_is_shown_from_a_mebibyte() -> None:
     less = replace(LAST, fds=FIRST.fds, memory={"anonymous": 11 * MIB - 1})
     assert view_of(FIRST, less).words() == ""
     assert "nothing has grown since the start (6 s)" in shown(view_of(FIRST, less), [NOW])
@@ -227,7 +227,7 @@ def test_a_plain_stream_gets_a_line_every_five_seconds_and_a_large_target_few_ce
     assert times[1] - times[0] == pytest.approx(5.0, abs=0.3)
 
 
-def test_a_stop_ends_the_loop_before_any_look() -> None:
+def test_a_stop_ends_the_loop_before_any_reading() -> None:
     scripted = ScriptedSampler(9)
     stop = Step(scripted)
     stop.set()

@@ -5,33 +5,33 @@ from __future__ import annotations
 import datetime
 
 from harness.core.history import prunable
-from tests.history.nightly_runs import START, measured, month, night
+from tests.history.nightly_runs import START, measured, month, nightly_run
 
 NOW = START + datetime.timedelta(days=29)
 
 
-def gone(**rules: object) -> list[int]:
+def pruned(**rules: object) -> list[int]:
     return [int(one.digest, 16) for one in prunable(month(), NOW, **rules)]  # type: ignore[arg-type]
 
 
-def test_without_a_rule_nothing_goes() -> None:
-    assert gone() == gone(keep_failures=True) == []
+def test_without_a_rule_no_run_is_pruned() -> None:
+    assert pruned() == pruned(keep_failures=True) == []
 
 
 def test_young_runs_stay() -> None:
-    assert gone(keep_days=10) == list(range(19))
+    assert pruned(keep_days=10) == list(range(19))
 
 
 def test_the_newest_of_each_target_stay() -> None:
-    assert gone(keep_last=3) == list(range(27))
-    entries = [*month(), *(night(n, measured(0.0), target="other") for n in (50, 51))]
+    assert pruned(keep_last=3) == list(range(27))
+    entries = [*month(), *(nightly_run(n, measured(0.0), target="other") for n in (50, 51))]
     assert {int(one.digest, 16) for one in prunable(entries, NOW, keep_last=1)} == {*range(29), 50}
 
 
 def test_failures_stay_beside_another_rule() -> None:
-    assert gone(keep_last=0, keep_failures=True) == list(range(18))
-    assert gone(keep_last=0) == list(range(30))
+    assert pruned(keep_last=0, keep_failures=True) == list(range(18))
+    assert pruned(keep_last=0) == list(range(30))
 
 
 def test_rules_add_up() -> None:
-    assert gone(keep_days=5, keep_last=15) == list(range(15))
+    assert pruned(keep_days=5, keep_last=15) == list(range(15))

@@ -84,7 +84,7 @@ def imported(text: str) -> list[tuple[str, str]]:
     return [(module, name) for module, name in found if module.split(".")[0] == "harness"]
 
 
-def wrong(text: str) -> list[tuple[str, str]]:
+def private_imports(text: str) -> list[tuple[str, str]]:
     return [(m, n) for m, n in imported(text) if m not in PUBLIC or (n and n not in PUBLIC[m])]
 
 
@@ -94,13 +94,17 @@ def test_documents_and_examples_import_public_names_only() -> None:
     assert sum(bool(imported(text)) for each in texts.values() for text in each) >= 5, (
         "the pattern finds them"
     )
-    assert {path: found for path, each in texts.items() for text in each if (found := wrong(text))} == {}
+    assert {
+        path: found for path, each in texts.items() for text in each if (found := private_imports(text))
+    } == {}
 
 
-def test_a_private_import_would_be_noticed() -> None:
-    assert wrong("from harness.experiment.guard import Request") == [("harness.experiment.guard", "Request")]
-    assert wrong("from harness import guard_once") == [("harness", "guard_once")]
-    assert wrong("from harness.testing import no_leaks\nimport harness.swarm.web") == []
+def test_a_private_import_is_found() -> None:
+    assert private_imports("from harness.experiment.guard import Request") == [
+        ("harness.experiment.guard", "Request")
+    ]
+    assert private_imports("from harness import guard_once") == [("harness", "guard_once")]
+    assert private_imports("from harness.testing import no_leaks\nimport harness.swarm.web") == []
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ FORMATS: tuple[Callable[[object], str], ...] = (
 )  # fmt: skip
 
 
-def obeyed(line: str) -> bool:
+def is_runner_command(line: str) -> bool:
     """Whether GitHub's runner takes a line of a log for an order (src/Runner.Common/ActionCommand.cs)."""
     return line.strip().startswith("::") or "##[" in line
 
@@ -55,7 +55,7 @@ def test_no_format_lets_a_text_break_its_line_or_give_an_order(text: str) -> Non
         said = form(text)
         assert len(said.splitlines()) <= 1
         assert said.replace("\u2060", "").isprintable()
-    assert not obeyed(quote.terminal(text))
+    assert not is_runner_command(quote.terminal(text))
     root = ET.Element("a", b=quote.xml(text))
     root.text = quote.xml(text)
     again = ET.fromstring(ET.tostring(root))
@@ -109,7 +109,7 @@ def test_a_run_of_hostile_texts_is_harmless_in_every_report() -> None:
     run = hostile_run()
     (one,) = run.trials
     for line in facts_of(one).lines():
-        assert not obeyed(quote.terminal(line, 4000))
+        assert not is_runner_command(quote.terminal(line, 4000))
     suite = ET.fromstring(junit.render(run).encode())
     assert suite.get("timestamp") is None
     assert len(list(suite.iter("testcase"))) == 1
@@ -121,7 +121,7 @@ def test_a_run_of_hostile_texts_is_harmless_in_every_report() -> None:
     assert "<![CDATA[" not in page
     assert "<g>" not in page
     text = markdown.render(run)
-    assert not any(obeyed(line) for line in text.splitlines())
+    assert not any(is_runner_command(line) for line in text.splitlines())
     tables = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(tables) == 2, "the headings and one row"
     cells = [line.replace("\\\\", "").replace("\\|", "").count("|") for line in tables]

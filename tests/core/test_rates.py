@@ -96,7 +96,7 @@ def test_identical_cycles_cannot_separate_reading_from_connection_so_the_interva
     assert high - low > 4.0 / 300  # a reading adds something between nothing and twice its noise
 
 
-def test_a_clockwork_in_objects_gets_a_narrow_interval() -> None:
+def test_exactly_proportional_growth_of_objects_gets_a_narrow_interval() -> None:
     cycles = (300, 300, 0, 300, 600, 1200, 2400)
     done, levels = 0, []
     for n in (0, *cycles):
@@ -132,7 +132,7 @@ def test_an_exact_count(rate: float) -> None:
 
 @pytest.mark.parametrize("shape", [1.0, 1.5, 3.0, 6.0])
 @pytest.mark.parametrize("rate", [0.03, 0.3])
-def test_a_rate_that_is_another_in_every_cycle(rate: float, shape: float) -> None:
+def test_the_interval_covers_a_rate_that_varies_between_cycles(rate: float, shape: float) -> None:
     """Poisson's interval covers it in 7 to 47 of 100 runs, the spread of the spans alone in 73 to 82."""
     cycles = [300.0, 300.0, 600.0, 50.0, 1200.0, 50.0, 2400.0]
     draw = varying(shape)
@@ -140,7 +140,7 @@ def test_a_rate_that_is_another_in_every_cycle(rate: float, shape: float) -> Non
     assert covered >= 0.9
 
 
-def test_large_counts_that_agree_by_chance_are_not_a_clockwork() -> None:
+def test_large_counts_that_agree_by_chance_are_not_exactly_proportional() -> None:
     """Half a unit per event: four spans within two per cent of each other, whose spread alone is narrower."""
     _, low, high = interval([950.0, 1185.0, 2430.0, 594.0], [1900.0, 2400.0, 4800.0, 1195.0])
     _, least, most = poisson_interval(5159.0, 10295.0)

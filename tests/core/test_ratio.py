@@ -9,7 +9,7 @@ import pytest
 from harness.core.stats.ratio import factor
 
 
-def test_fewer_than_five_runs_tell_nothing() -> None:
+def test_fewer_than_five_runs_give_no_factor() -> None:
     assert factor([2.0] * 4, [1.0] * 9) is None
     assert factor([2.0] * 9, [1.0] * 4) is None
 

@@ -60,7 +60,7 @@ def test_by_default_all_streams_are_of_one_client() -> None:
     assert clients.distinct(0) == 0
 
 
-def test_clients_take_turns_over_all_cycles() -> None:
+def test_clients_are_used_in_rotation_over_all_cycles() -> None:
     made, clients = requests(clients=3)
     sent = [made.of("/events").encode() for _ in range(7)]
     assert [int(one.partition(b"X-Client-Id: ")[2].split(b"\r\n")[0]) for one in sent] == [
@@ -107,7 +107,7 @@ def test_the_clients_of_several_workers_are_distinct(count: int, workers: int) -
         assert told == len(set(seen))
 
 
-def test_each_kind_of_invalid_request_takes_its_turn_and_differs_in_one_thing() -> None:
+def test_kinds_of_invalid_requests_rotate_and_each_differs_in_one_thing() -> None:
     made, _ = requests(headers={"Authorization": "Bearer good", "Cookie": "session=good"})
     sent = [made.of("/events", invalid=True) for _ in range(2 * len(INVALID))]
     lines = [one.encode() for one in sent]

@@ -21,13 +21,13 @@ from harness.core.record import RunRecord, Trial
 from harness.core.record_codec import from_dict, to_dict
 from harness.core.units import duration
 from harness.core.verdict import Bound, Outcome
-from tests.core.series import FDS, Did, observation, play, trial
+from tests.core.series import FDS, CycleSums, observation, play, trial
 
 ANONYMOUS = Key("memory", "anonymous")
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
 
 
-def flat(did: Did) -> dict[Key, float]:
+def flat(did: CycleSums) -> dict[Key, float]:
     return {FDS: 10.0, ANONYMOUS: 20e6}
 
 
@@ -140,7 +140,7 @@ def test_a_bound_that_is_too_weak_is_no_pass_and_states_how_long_it_takes(line: 
     assert again.ended > needed / 4, "and not far too much"
 
 
-def test_memory_is_what_no_file_backs() -> None:
+def test_the_memory_requirement_is_about_anonymous_memory() -> None:
     weak = judge(play(flat, GOAL, budget=required(memory="1 MiB/hour"))[0])
     assert weak.outcome is Outcome.INCONCLUSIVE
     assert re.search(
@@ -162,7 +162,7 @@ def test_a_class_that_never_occurred_is_bounded_with_its_total() -> None:
 
 
 def test_a_metric_without_a_total_is_required_of_each_of_its_kinds() -> None:
-    def kinds(did: Did) -> dict[Key, float]:
+    def kinds(did: CycleSums) -> dict[Key, float]:
         return {**flat(did), Key("tasks", "asyncio-task"): 3.0}
 
     assert judge(play(kinds, GOAL, budget=required(tasks="1/100 streams"))[0]).outcome is Outcome.BOUNDED

@@ -128,7 +128,7 @@ def test_growth_that_outlived_no_retention_time_is_suspected_only() -> None:
     assert "suspected: " in judge(soak).explanation
 
 
-def test_a_later_process_that_passes_settles_what_an_earlier_one_left_open() -> None:
+def test_a_later_process_that_passes_decides_what_an_earlier_one_left_undecided() -> None:
     filled = [10.0, 10.0, 30.0, 50.0, 70.0, 90.0]
     short = judge(resumed(filled, [10.0] * 4))
     assert short.outcome is Outcome.INCONCLUSIVE

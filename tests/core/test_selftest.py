@@ -17,7 +17,7 @@ from tests.core.series import FDS, OBJECTS, play, trial
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), max_seconds=120.0)
 
 
-def test_a_quiet_service_passes_its_self_test() -> None:
+def test_a_service_with_little_noise_passes_its_self_test() -> None:
     passed, _ = play(lambda did: {FDS: 10.0}, GOAL)
     assert judge(passed).outcome is Outcome.BOUNDED
     again, planted = confirmed(passed, GOAL)

@@ -23,7 +23,7 @@ from harness.core.judge.signature import SIGNATURES, excerpt, find, meaning
         ("java.lang.OutOfMemoryError: Java heap space", "java-oom"),
     ],
 )
-def test_known_last_words(line: str, name: str) -> None:
+def test_the_last_lines_of_known_crashes_are_recognised(line: str, name: str) -> None:
     found = find(["INFO all is well", line, ""])
     assert found is not None
     assert found.signature.name == name
@@ -51,7 +51,7 @@ def test_a_line_that_two_writers_share_is_quoted_from_its_message_on(begun: str)
 
 
 @pytest.mark.parametrize("before", ["2026-01-01 12:00:00 ERROR ", "[worker 3] ", '  File "/srv/a.py": says '])
-def test_what_stands_before_a_message_by_right_is_quoted(before: str) -> None:
+def test_a_usual_prefix_of_a_message_is_quoted(before: str) -> None:
     found = find([f"{before}{ASSERTION}"])
     assert found is not None
     assert found.line == f"{before}{ASSERTION}".strip()
@@ -122,7 +122,7 @@ def test_a_mention_is_no_signature(line: str) -> None:
     assert find([line]) is None
 
 
-def test_an_unknown_signature_means_its_own_name() -> None:
+def test_the_meaning_of_an_unknown_signature_is_its_name() -> None:
     assert meaning("some-old-name") == "some-old-name"
 
 

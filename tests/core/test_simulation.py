@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from bench import _kinds, _kinds_held_back, _kinds_outside
-from bench._clock import Did, Load, Start, service
+from bench._clock import CycleSums, Load, Start, service
 from bench._detector_cells import GROUPS
-from bench._services import FDS, PAUSE, Kind, World, run
+from bench._services import FDS, PAUSE, Kind, SimulatedService, run
 from bench._shapes_leaks import buffered, in_bursts, leak, refusing, steadily
 from bench._shapes_timed import burst_pool, idle_pool, janitor, late_fixed, swept, tenants
 from bench.detector import options_of, per_second, rows_chosen
@@ -26,15 +26,15 @@ def idle(index: int, seconds: float) -> CycleSpec:
     return CycleSpec(index, 0, 50, seconds, phase=Phase.IDLE)
 
 
-def world(*parts: Start, seed: int = 1) -> World:
-    return World(Kind("test", service(*parts)), random.Random(seed))
+def world(*parts: Start, seed: int = 1) -> SimulatedService:
+    return SimulatedService(Kind("test", service(*parts)), random.Random(seed))
 
 
 def grown(observation: Observation, before: float) -> float:
     return observation.levels[FDS] - before
 
 
-def base(made: World) -> float:
+def base(made: SimulatedService) -> float:
     return made.initial()[FDS]
 
 
@@ -156,7 +156,7 @@ def test_cycles_take_the_time_of_real_ones() -> None:
 
 
 def test_streams_end_over_the_whole_load_and_all_of_them_end() -> None:
-    did = Did(0, 500, 500, 0, 0, 0, 6.0, 500, answered=400)
+    did = CycleSums(0, 500, 500, 0, 0, 0, 6.0, 500, answered=400)
     ends = list(Load(did, 10.0, 15.0, 50).departures(400))
     assert sum(count for _, count in ends) == 400
     assert ends[0][0] == pytest.approx(10.6, abs=0.2)

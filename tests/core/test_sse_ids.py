@@ -91,7 +91,7 @@ def test_the_checks_continue_after_a_reconnect() -> None:
         (b"id: 1\nevent: x\ndata: a\n\n", [b"id: 2\nevent: x\nevent: y\n\nid: 3\ndata: c\ndata: d\n\n"]),
     ],
 )
-def test_what_is_known_of_a_stream_never_stands_for_what_comes(known: bytes, chunks: list[bytes]) -> None:
+def test_a_learned_shape_never_replaces_what_arrives(known: bytes, chunks: list[bytes]) -> None:
     decoder = Decoder(check_ids=True)
     found = [event for chunk in (known, known, *chunks) for event in decoder.feed(chunk)]
     wanted = interpret(known * 2 + b"".join(chunks))

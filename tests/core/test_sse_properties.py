@@ -71,7 +71,7 @@ def test_any_split_of_any_bytes_gives_the_events_of_the_standard(chunks: list[by
 
 @settings(max_examples=75, deadline=None)
 @given(**LOOKED_AT)
-def test_looking_in_between_changes_nothing(chunks: list[bytes], looks: list[bool]) -> None:
+def test_reading_the_decoder_between_chunks_changes_nothing(chunks: list[bytes], looks: list[bool]) -> None:
     decoder, plain = Decoder(), Decoder()
     events, untouched = [], []
     for number, chunk in enumerate(chunks):
@@ -173,7 +173,7 @@ def test_field_names_of_a_peer_are_not_remembered(field: list[str]) -> None:
     ("short", "values", "examples"),
     [
         (test_any_split_of_any_bytes_gives_the_events_of_the_standard, SPLIT, 400),
-        (test_looking_in_between_changes_nothing, LOOKED_AT, 300),
+        (test_reading_the_decoder_between_chunks_changes_nothing, LOOKED_AT, 300),
         (test_reconnects_keep_the_id_and_nothing_else, RECONNECTS, 200),
         (test_limits_do_not_depend_on_the_chunks, LIMITS, 300),
     ],

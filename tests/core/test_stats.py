@@ -100,7 +100,7 @@ def test_equal_values_share_the_mean_of_their_ranks() -> None:
     assert ranks([5.0, 1.0, 5.0, 9.0]) == [1.5, 0.0, 1.5, 3.0]
 
 
-def test_a_ratio_interval_of_a_clockwork_is_narrow() -> None:
+def test_a_ratio_interval_of_exactly_proportional_growth_is_narrow() -> None:
     rate, low, high = ratio_interval([(300.0, 300.0), (601.0, 600.0), (1199.0, 1200.0), (2400.0, 2400.0)])
     assert rate == pytest.approx(1.0, abs=1e-3)
     assert 0.99 < low <= 1.0 <= high < 1.01
@@ -114,7 +114,7 @@ def test_a_fit_shares_growth_out_among_its_causes() -> None:
     assert found.rates == (pytest.approx(0.01, rel=0.05), pytest.approx(2.0, rel=0.05))
 
 
-def test_a_line_gets_wider_for_noise_that_remembers() -> None:
+def test_the_interval_of_a_line_is_wider_for_autocorrelated_noise() -> None:
     rng = random.Random(3)
     state, levels = 0.0, []
     for _ in range(24):

@@ -9,7 +9,7 @@ from harness.core.judge.counts import assess_counts
 from tests.core.series import FDS, OBJECTS, observation, trial
 
 
-def test_a_load_after_the_search_did_not_add_nothing() -> None:
+def test_the_level_after_a_search_is_not_taken_from_the_next_load() -> None:
     """The missing level was taken from the load after it. That load then seemed swept, and the remainder 60 s
     younger."""
     loads = [

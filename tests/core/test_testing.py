@@ -34,7 +34,7 @@ def only_own_objects() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_own_readings_are_judged_as_a_guards_are() -> None:
+def test_readings_passed_to_the_api_are_judged_like_those_of_a_guard() -> None:
     assert assert_bounded({"fds": [10] * 12}, connections=500).bounded
     with pytest.raises(AssertionError, match=r"1\.00 fds per connection"):
         assert_bounded({"fds": [10 + 500 * n for n in range(6)]}, connections=500)
@@ -79,7 +79,7 @@ def test_two_snapshots_name_what_came() -> None:
         ({"fds": [1, 1]}, {"sensitivity": 0}, "sensitivity=0: expected a rate above 0*"),
     ],
 )
-def test_readings_that_make_no_sense_are_named(readings: Any, more: dict[str, Any], said: str) -> None:
+def test_invalid_readings_are_named(readings: Any, more: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError) as caught:
         assert_bounded(readings, **{"connections": 1000, **more})
     assert fnmatchcase(str(caught.value), f"*{said}"), caught.value

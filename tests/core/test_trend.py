@@ -74,7 +74,7 @@ def test_small_steps_within_the_noise_add_up_in_the_bound() -> None:
 
 
 @pytest.mark.parametrize("levels", [6, 12, 30])
-def test_noise_that_remembers_hardly_reaches_what_certainty_asks(levels: int) -> None:
+def test_autocorrelated_noise_hardly_reaches_the_bound_of_certainty(levels: int) -> None:
     reached = _calibrate.reached(levels, 1000)
     assert sum(t >= trend.critical(levels) for t in reached) <= 3
     assert sum(t >= trend.critical(levels) / 3 for t in reached) > 10  # and it is noise that was drawn

@@ -61,7 +61,7 @@ def test_a_line_takes_six_levels(levels: int, status: str) -> None:
 
 
 @pytest.mark.parametrize(("total", "status"), [(64, OPEN), (65, LEAKING)])
-def test_cycles_all_alike_convict_beyond_a_pool_only(total: float, status: str) -> None:
+def test_equal_cycles_are_a_leak_only_beyond_a_pool(total: float, status: str) -> None:
     assert straight(12, 0.0, total).status == status
 
 
@@ -71,7 +71,7 @@ def test_growth_is_seen_from_three_times_its_error(levels: int, noise: float, gr
 
 
 @pytest.mark.parametrize(("acted", "status"), [(2, OPEN), (3, LEAKING)])
-def test_a_driver_acts_three_times_before_it_is_blamed(acted: int, status: str) -> None:
+def test_a_driver_is_named_after_it_acted_three_times(acted: int, status: str) -> None:
     clients = [0] * (8 - acted) + [600] * acted
     assert trend.assess(series(rising(clients), clients), sensitivity=1e-5).status == status
 
@@ -100,7 +100,7 @@ def test_growth_per_cycle_must_leave_the_driver_three_errors(large: int, status:
     ("levels", "cores", "status"),
     [(15, 0.06, OPEN), (16, 0.06, LEAKING), (16, 0.049, OPEN), (16, 0.051, LEAKING)],
 )
-def test_this_much_idle_cpu_is_no_pool_of_idle_workers(levels: int, cores: float, status: str) -> None:
+def test_idle_cpu_beyond_a_pool_of_idle_workers_is_a_leak(levels: int, cores: float, status: str) -> None:
     """All cycles add the same, which a pool that fills would do too. They become shorter, so no clock does it."""
     clients = [310, *[300] * (levels - 2)]
     found = series(rising([cores / (levels - 1)] * (levels - 1), 0.01), clients, key=CPU)

@@ -11,10 +11,10 @@ import pytest
 from harness.core.history import Measured
 from harness.core.trends import all_series, compare, trend
 from harness.report.trend import compared, lines, markdown
-from tests.history.nightly_runs import measured, month, night, nights
+from tests.history.nightly_runs import measured, month, nightly_run, nightly_runs
 
 
-def test_a_month_with_a_leak_names_metric_rates_commits_and_nights() -> None:
+def test_a_month_with_a_leak_names_metric_rates_commits_and_runs() -> None:
     series = all_series(month())
     found = trend(series)
     assert [one.name for one in series] == ["fds/eventfd", "threads"]
@@ -28,18 +28,18 @@ def test_a_month_with_a_leak_names_metric_rates_commits_and_nights() -> None:
 
 
 def test_a_leak_that_was_fixed_is_no_open_regression() -> None:
-    found = trend(all_series(nights([0.0] * 15 + [0.21] * 10 + [0.0] * 10)))
+    found = trend(all_series(nightly_runs([0.0] * 15 + [0.21] * 10 + [0.0] * 10)))
     assert [(one.change.rose, one.open) for one in found] == [(False, False), (True, False)]
     assert "no open regression" in markdown(found, all_series(month()))
 
 
 def test_a_second_rise_opens_again() -> None:
-    found = trend(all_series(nights([0.0] * 12 + [0.2] * 10 + [0.0] * 10 + [0.5] * 5)))
+    found = trend(all_series(nightly_runs([0.0] * 12 + [0.2] * 10 + [0.0] * 10 + [0.5] * 5)))
     assert [one.open for one in found] == [True, False, False]
     assert found[0].change.index == 32
 
 
-def test_nights_under_another_load_are_another_series() -> None:
+def test_runs_under_another_load_are_another_series() -> None:
     other = [
         replace(one, trials=(replace(one.trials[0], load="20 connections"),)) for one in month(leak_from=0)
     ]
@@ -51,15 +51,15 @@ def test_nights_under_another_load_are_another_series() -> None:
 def test_a_class_that_appears_with_the_leak_was_zero_before() -> None:
     """A census names only the classes that occurred; all descriptors were counted in every run."""
     total = [measured(0.0, kind="", half=0.0005), measured(0.21, kind="")]
-    entries = [night(n, total[0]) for n in range(18)] + [
-        night(n, total[1], measured(0.21)) for n in range(18, 30)
+    entries = [nightly_run(n, total[0]) for n in range(18)] + [
+        nightly_run(n, total[1], measured(0.21)) for n in range(18, 30)
     ]
     found = trend(all_series(entries, "fds/eventfd"))
     assert [(one.series.name, one.change.index, one.open) for one in found] == [("fds/eventfd", 18, True)]
     compared_with_before = compare(entries[3], entries[20])
     assert [one.key for one in compared_with_before.differences if one.worse] == ["fds", "fds/eventfd"]
     assert compared_with_before.missing == ()
-    unknown = [night(n, measured(0.0, metric="threads", kind="")) for n in range(18)] + entries[18:]
+    unknown = [nightly_run(n, measured(0.0, metric="threads", kind="")) for n in range(18)] + entries[18:]
     assert len(all_series(unknown, "fds/eventfd")[0].points) == 12, (
         "where nothing was counted nothing is known"
     )
@@ -88,7 +88,7 @@ def test_a_comment_cannot_be_broken_by_a_name() -> None:
     [(0.0, 0.21, 1, 0), (0.21, 0.0, 0, 1), (0.0, 0.001, 0, 0), (0.5, 0.5, 0, 0), (0.21, 0.25, 1, 0)],
 )
 def test_two_runs(old: float, new: float, worse: int, better: int) -> None:
-    found = compare(night(1, measured(old)), night(2, measured(new)))
+    found = compare(nightly_run(1, measured(old)), nightly_run(2, measured(new)))
     assert sum(one.worse for one in found.differences) == worse
     assert sum(one.better for one in found.differences) == better
     assert found.worse is bool(worse)
@@ -99,20 +99,20 @@ def test_a_difference_in_bytes_has_a_readable_unit() -> None:
         replace(measured(value, metric="memory", kind="heap-bytes", half=100.0), unit="B/connection")
         for value in (1_349.0, 10_609.0)
     )
-    text = "\n".join(compared(compare(night(1, old), night(2, new))))
+    text = "\n".join(compared(compare(nightly_run(1, old), nightly_run(2, new))))
     assert "1.35 kB → 10.6 kB per connection (+9.26 kB, 99 % interval +" in text
-    back = "\n".join(compared(compare(night(1, new), night(2, old))))
+    back = "\n".join(compared(compare(nightly_run(1, new), nightly_run(2, old))))
     assert "10.6 kB → 1.35 kB per connection (-9.26 kB, 99 % interval -" in back
 
 
 def test_a_difference_below_the_required_sensitivity_is_not_worse() -> None:
-    fine = [night(number, measured(rate, half=1e-6)) for number, rate in ((1, 0.0), (2, 0.0005))]
+    fine = [nightly_run(number, measured(rate, half=1e-6)) for number, rate in ((1, 0.0), (2, 0.0005))]
     assert not compare(*fine).worse
-    assert compare(fine[0], night(2, measured(0.002, half=1e-6))).worse
+    assert compare(fine[0], nightly_run(2, measured(0.002, half=1e-6))).worse
 
 
 def test_a_crash_is_worse_whatever_the_metrics_are() -> None:
-    good, bad = night(1, measured(0.0)), night(2)
+    good, bad = nightly_run(1, measured(0.0)), nightly_run(2)
     bad = replace(bad, trials=(replace(bad.trials[0], outcome="crashed"),))
     found = compare(good, bad)
     assert found.worse
@@ -123,12 +123,12 @@ def test_a_crash_is_worse_whatever_the_metrics_are() -> None:
 def test_more_metrics_do_not_mean_more_false_alarms() -> None:
     """Intervals of 40 metrics hold together: what is barely significant alone is not."""
     one, many = measured(0.0048, half=0.002), [measured(0.0, metric=f"m{n}") for n in range(40)]
-    assert compare(night(1, measured(0.0)), night(2, one)).worse
-    assert not compare(night(1, measured(0.0), *many), night(2, one, *many)).worse
+    assert compare(nightly_run(1, measured(0.0)), nightly_run(2, one)).worse
+    assert not compare(nightly_run(1, measured(0.0), *many), nightly_run(2, one, *many)).worse
 
 
 def test_conditions_name_the_machine_the_version_and_the_runtime() -> None:
-    entries = nights([0.0] * 10 + [0.2] * 10)
+    entries = nightly_runs([0.0] * 10 + [0.2] * 10)
     changed = [
         *entries[:10],
         *(
@@ -148,11 +148,11 @@ def test_conditions_name_the_machine_the_version_and_the_runtime() -> None:
     ]  # fmt: skip
 
 
-def test_series_are_in_a_fixed_order_oldest_night_first_and_named_with_their_profile() -> None:
+def test_series_are_in_a_fixed_order_oldest_run_first_and_named_with_their_profile() -> None:
     entries = [
         replace(one, trials=(replace(one.trials[0], profile="fixed", target=target),))
         for target in ("b", "a")
-        for one in nights([0.1, 0.2])
+        for one in nightly_runs([0.1, 0.2])
     ]
     found = all_series(reversed(entries))
     assert [(one.where, one.name, one.unit) for one in found] == [
@@ -165,26 +165,26 @@ def test_series_are_in_a_fixed_order_oldest_night_first_and_named_with_their_pro
     assert [one.name for one in all_series(entries, "fds")] == ["fds/eventfd"] * 2
     assert [one.name for one in all_series(entries, "fds/eventfd")] == ["fds/eventfd"] * 2
     assert all_series(entries, "fds/pipe") == []
-    assert all_series(nights([0.1]))[0].where == "app.py /events"
+    assert all_series(nightly_runs([0.1]))[0].where == "app.py /events"
 
 
-def test_a_rate_that_is_not_known_has_no_night() -> None:
+def test_a_run_with_an_unknown_rate_is_left_out() -> None:
     nan = float("nan")
-    first, second = night(1, measured(nan)), night(2, measured(0.1))
+    first, second = nightly_run(1, measured(nan)), nightly_run(2, measured(0.1))
     assert [len(one.points) for one in all_series([first, second])] == [1]
-    unknown = night(1, measured(nan, kind=""), measured(0.2, kind="pipe"))
-    (pipe,) = all_series([unknown, night(2, measured(0.1, kind="", half=0.25))], "fds/pipe")
+    unknown = nightly_run(1, measured(nan, kind=""), measured(0.2, kind="pipe"))
+    (pipe,) = all_series([unknown, nightly_run(2, measured(0.1, kind="", half=0.25))], "fds/pipe")
     assert len(pipe.points) == 1 + 1, "a class that a later night never met did not grow"
     absent = pipe.points[1][2]
     assert (absent.rate, absent.low, absent.status) == (0.0, 0.0, "bounded")
     assert absent.high == pytest.approx(0.25)
-    assert len(all_series([night(2, measured(nan, kind="")), unknown], "fds/pipe")[0].points) == 1
+    assert len(all_series([nightly_run(2, measured(nan, kind="")), unknown], "fds/pipe")[0].points) == 1
 
 
 def test_a_change_that_fell_back_a_little_is_still_open_and_the_newest_is_first() -> None:
-    partly = trend(all_series(nights([0.0] * 12 + [0.5] * 10 + [0.2] * 10)))
+    partly = trend(all_series(nightly_runs([0.0] * 12 + [0.5] * 10 + [0.2] * 10)))
     assert [(one.change.rose, one.open) for one in partly] == [(True, True), (False, False)]
-    twice = trend(all_series(nights([0.0] * 12 + [0.2] * 12 + [0.6] * 10)))
+    twice = trend(all_series(nightly_runs([0.0] * 12 + [0.2] * 12 + [0.6] * 10)))
     assert [(one.change.index, one.open) for one in twice] == [(24, True), (12, True)]
 
 
@@ -195,7 +195,7 @@ def test_the_interval_of_a_difference_holds_over_all_metrics(count: int) -> None
     old = Measured("fds", "eventfd", "bounded", 0.1, 0.08, 0.13, "fds/connection")
     new = Measured("fds", "eventfd", "bounded", 0.5, 0.46, 0.53, "fds/connection")
     more = [measured(0.0, metric=f"m{n}") for n in range(count - 1)]
-    found = compare(night(1, old, *more), night(2, new, *more))
+    found = compare(nightly_run(1, old, *more), nightly_run(2, new, *more))
     one = next(each for each in found.differences if each.key == "fds/eventfd")
     assert one.low == pytest.approx(0.4 - z / 1.96 * math.hypot(0.04, 0.03))
     assert one.high == pytest.approx(0.4 + z / 1.96 * math.hypot(0.03, 0.02))
@@ -215,24 +215,24 @@ def test_a_finding_that_the_old_run_had_not_is_worse_whatever_its_rate(
     old: str, new: str, worse: bool
 ) -> None:
     first, second = (replace(measured(0.1), status=status) for status in (old, new))
-    assert compare(night(1, first), night(2, second)).differences[0].worse is worse
+    assert compare(nightly_run(1, first), nightly_run(2, second)).differences[0].worse is worse
 
 
 def test_memory_is_worse_from_a_kilobyte_per_connection_at_the_usual_sensitivity() -> None:
     def of(rate: float) -> Measured:
         return Measured("memory", "anonymous", "bounded", rate, rate - 1, rate + 1, "B/connection")
 
-    assert not compare(night(1, of(0.0)), night(2, of(1023.0))).worse
-    assert compare(night(1, of(0.0)), night(2, of(1024.0))).worse
-    assert not compare(night(1, of(1023.0)), night(2, of(0.0))).differences[0].better
-    assert compare(night(1, of(1024.0)), night(2, of(0.0))).differences[0].better
+    assert not compare(nightly_run(1, of(0.0)), nightly_run(2, of(1023.0))).worse
+    assert compare(nightly_run(1, of(0.0)), nightly_run(2, of(1024.0))).worse
+    assert not compare(nightly_run(1, of(1023.0)), nightly_run(2, of(0.0))).differences[0].better
+    assert compare(nightly_run(1, of(1024.0)), nightly_run(2, of(0.0))).differences[0].better
     fine = [replace(one, trials=(replace(one.trials[0], sensitivity=sensitivity),))
-            for one, sensitivity in ((night(1, of(0.0)), 1e-3), (night(2, of(600.0)), 5e-4))]  # fmt: skip
+            for one, sensitivity in ((nightly_run(1, of(0.0)), 1e-3), (nightly_run(2, of(600.0)), 5e-4))]  # fmt: skip
     assert compare(*fine).worse, "the finer of the two sensitivities counts"
 
 
 def test_differences_between_two_runs_are_named() -> None:
-    first, second = night(1, measured(0.0)), night(2, measured(0.0))
+    first, second = nightly_run(1, measured(0.0)), nightly_run(2, measured(0.0))
     second = replace(
         second, commit="", dirty=True, branch="next", kernel="6.2.0",
         trials=(replace(second.trials[0], load="20", sensitivity=0.01, mode="request", runtime_version=""),),
@@ -246,9 +246,9 @@ def test_differences_between_two_runs_are_named() -> None:
 
 
 def test_trials_of_two_runs_are_paired_by_target_profile_and_name() -> None:
-    (one,) = night(1, measured(0.0)).trials
-    old = night(1, measured(0.0), trials=(one, replace(one, name="b"), replace(one, name="gone")))
-    new = night(
+    (one,) = nightly_run(1, measured(0.0)).trials
+    old = nightly_run(1, measured(0.0), trials=(one, replace(one, name="b"), replace(one, name="gone")))
+    new = nightly_run(
         2, measured(0.0), trials=(replace(one, name="new"), replace(one, name="b", outcome="stalled"), one)
     )
     found = compare(old, new)
@@ -259,6 +259,6 @@ def test_trials_of_two_runs_are_paired_by_target_profile_and_name() -> None:
     other = replace(one, target="other", profile="p")
     (pair,) = compare(old, replace(new, trials=(other,))).outcomes or [None]
     assert pair is None, "one trial against several is compared by name alone"
-    assert compare(night(1), replace(night(2), trials=(other,))).outcomes == (
+    assert compare(nightly_run(1), replace(nightly_run(2), trials=(other,))).outcomes == (
         ("other", "bounded", "bounded"),
     )

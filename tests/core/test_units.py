@@ -21,7 +21,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "5x", "-3s", "s", "0", "nan", "1e999x", "5 m s"])
-def test_nonsense_names_the_option_and_what_was_expected(text: str) -> None:
+def test_an_invalid_quantity_names_the_option_and_what_was_expected(text: str) -> None:
     with pytest.raises(ConfigError, match=r"--x .*expected"):
         units.duration("--x", text)
 

@@ -12,7 +12,7 @@ from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.judge.growth import Assessed
 from harness.core.judge.trial import judge
-from harness.core.judge.unserved import OWN_CAUSES, gave_up, stopped_serving, withstood
+from harness.core.judge.unserved import OWN_CAUSES, stopped_serving, was_given_up, withstood
 from harness.core.note import Note, NoteKind
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import Trial
@@ -68,11 +68,13 @@ def full(fds: float, limit: float) -> Trial:
     ids=["refused", "silent", "hardly any", "some answered", "not cut short", "a few", "cancelled", "429", "500", "404",
          "own", "ok"],
 )  # fmt: skip
-def test_a_load_that_the_service_gave_up(changed: dict[str, Any], given_up: bool) -> None:
-    assert gave_up(load(4, changed)) is given_up
+def test_a_load_is_given_up_when_hardly_any_stream_was_answered_after_the_first_failure(
+    changed: dict[str, Any], given_up: bool
+) -> None:
+    assert was_given_up(load(4, changed)) is given_up
 
 
-def test_it_is_left_alone_and_asked_again_before_it_counts_as_stalled() -> None:
+def test_a_service_is_loaded_again_after_a_pause_before_it_counts_as_stalled() -> None:
     now = after(load(4), load(5, SILENT))
     assert stopped_serving(now) is None
     waits = 0
@@ -102,7 +104,7 @@ def test_it_is_left_alone_and_asked_again_before_it_counts_as_stalled() -> None:
     assert following.connections == 300
 
 
-def test_a_service_that_has_never_answered_is_not_left_alone() -> None:
+def test_a_service_that_has_never_answered_is_stalled_without_a_pause() -> None:
     mute = {"answered": 0, "completed": 0, "events": 0, "stalls": 300, "unanswered": 300, "failed": 300,
             "causes": {"stalled": 300}, "first_failure": "stalled", "answered_after_failure": 0}  # fmt: skip
     now = after(load(4, mute), load(5, mute))
@@ -115,7 +117,7 @@ def test_a_service_that_has_never_answered_is_not_left_alone() -> None:
     assert step.phase is Phase.RETENTION, "one that has answered before is"
 
 
-def test_a_listener_that_is_gone_is_asked_after_ten_seconds() -> None:
+def test_a_closed_listener_is_tried_again_after_ten_seconds() -> None:
     assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED, at=26.0))) is not None
     assert stopped_serving(after(load(4), load(5, SILENT), load(6, REFUSED, at=26.0))) is None
     assert stopped_serving(after(load(4), load(5, REFUSED), load(6, REFUSED))) is None, "two seconds later"
@@ -134,32 +136,34 @@ def test_the_advice_fits_what_clients_got(failed: dict[str, Any], advice: str) -
     assert advice in verdict.advice
 
 
-def test_a_limit_of_1024_open_files_is_not_that_of_select() -> None:
+def test_a_limit_of_1024_open_files_is_distinguished_from_that_of_select() -> None:
     assert "select()" in str(stopped_serving(full(1024.0, limit=20_000.0)))
     assert "select()" not in str(stopped_serving(full(1024.0, limit=1024.0)))
 
 
 @pytest.mark.parametrize(("fds", "named"), [(1019.0, False), (1020.0, True), (1025.0, True), (1029.0, False)])
-def test_the_limit_of_select_is_named(fds: float, named: bool) -> None:
-    """A PHP server with stream_select answered nobody once it had 1,025 descriptors."""
+def test_a_service_full_at_1024_descriptors_is_advised_about_select(fds: float, named: bool) -> None:
+    """A PHP server with stream_select answered no client once it had 1,025 descriptors."""
     assert ("select()" in str(stopped_serving(full(fds, limit=20_000.0)))) is named
 
 
-def test_a_service_that_broke_gets_no_load_like_that_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_load_that_failed_no_load_is_as_large(monkeypatch: pytest.MonkeyPatch) -> None:
     broke = {**SILENT, "answered": 1000, "opened": 1500, "failed": 500, "stalls": 500, "unanswered": 500,
              "causes": {"stalled": 500}}  # fmt: skip
     now = after(load(4, broke), load(5))
     assert withstood(now) == 500.0
-    assert design.large(now, GOAL, "fin").connections == 500
+    assert design.large_load(now, GOAL, "fin").connections == 500
     growing = Assessed("undecided", 1.0, "grew", 9e4, 3000.0, growing=True, cache="rose with its driver")
     monkeypatch.setattr("harness.core.plan.assess_counts", lambda *_: {OBJECTS: growing})
-    monkeypatch.setattr("harness.core.plan._load_or_control", lambda *_: design.plain(now, GROWN, Phase.LOAD))
+    monkeypatch.setattr(
+        "harness.core.plan._load_or_control", lambda *_: design.ordinary_cycle(now, GROWN, Phase.LOAD)
+    )
     assert isinstance(step := next_step(replace(now, retention=0.0), GOAL), CycleSpec)
     assert step.connections == 500, "a cycle to outgrow a cache neither"
     assert withstood(after(load(4), load(5))) == float("inf")
 
 
-def test_a_leak_into_a_limit_stays_a_leak() -> None:
+def test_growth_that_reaches_a_limit_is_reported_as_a_leak() -> None:
     """The finding itself says what happened at the limit."""
     loads = (load(4), load(5), load(6, REFUSED), load(7, REFUSED, at=60.0))
     levels = iter([310.0, 610.0, 910.0, 910.0, 1210.0, 1510.0, 1510.0, 1510.0])

@@ -118,7 +118,7 @@ def test_the_ui_of_a_run_takes_no_order_at_all() -> None:
     assert request("GET", "/stats/requests", read_only=True)[0] == "200 OK"
 
 
-def test_a_rebound_name_reads_nothing() -> None:
+def test_a_rebound_host_name_reads_nothing() -> None:
     status, _, body = request(host="evil.example:8089")
     assert (status, "Host is 'evil.example:8089'" in body, "--allowed-host" in body) == (
         "403 Forbidden",

@@ -253,7 +253,7 @@ def test_a_reading_that_a_busy_service_answers_after_its_clients_have_left_is_le
     assert [finding.metric for finding in findings(one)] == ["memory"]
 
 
-def test_what_only_stalled_readers_cost_leaves_readers_one_short_look() -> None:
+def test_growth_of_stalled_readers_alone_needs_one_short_hold_of_readers() -> None:
     seen, _ = watched(HEAP, freed(30 * MIB, lambda t: 250_000 * t, readers=False))
     assert [(o.spec.stalled, o.spec.dwell <= 5.0) for o in seen.observations] == [
         (25, True), (0, True), (50, False)]  # fmt: skip
@@ -323,7 +323,7 @@ def collected(each: float, base: float, *, collects: bool, runtime: str = "go") 
     return replace(now, observations=(replace(one, levels={ANONYMOUS: full}), *after))
 
 
-def test_a_collected_heap_that_was_in_use_while_connected_gets_a_longer_look() -> None:
+def test_a_collected_heap_that_was_in_use_while_connected_is_held_for_longer() -> None:
     now = collected(100_000, 8 * MIB, collects=True)
     open_ = undecided(now)
     assert open_ is not None
@@ -497,13 +497,13 @@ def test_a_slowly_filling_bounded_queue_counts_as_bounded(most: float) -> None:
 
 
 @pytest.mark.parametrize(("pace", "holds"), [(2_700, 1), (2_760, 4)])
-def test_growth_of_a_few_kilobytes_per_client_is_worth_another_hold(pace: float, holds: int) -> None:
+def test_growth_of_a_few_kilobytes_per_client_is_followed_by_another_hold(pace: float, holds: int) -> None:
     """Half of the clients stall, and readings of 3 s count: 4 KiB per client at 2,731 B a second."""
     seen, _ = watched(HEAP, queued(pace))
     assert len(seen.observations) == holds
 
 
-def test_so_little_in_anonymous_memory_is_noise() -> None:
+def test_little_growth_in_anonymous_memory_is_noise() -> None:
     assert watched(ANONYMOUS, queued(3_000))[1] == 6.0
 
 
@@ -596,7 +596,7 @@ def taken_at(pace: float, taken: float, most: float = float("inf"), kernel: floa
         (10_000, [50]),
     ],
 )
-def test_a_queue_that_the_kernel_took_once_is_looked_at_for_longer(most: float, holds: list[int]) -> None:
+def test_a_queue_that_the_kernel_buffers_took_once_is_held_for_longer(most: float, holds: list[int]) -> None:
     """As a whole, the first hold of stalled readers shows hardly any growth: a Node passed so in three of four runs."""
     now = quiet_hold(5_000)
     plain, stalled = replace(PLAIN, phase=Phase.HOLD), []

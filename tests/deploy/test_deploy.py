@@ -52,7 +52,7 @@ def queries(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield one["name"], one["query"]["query"], ""
 
 
-def wrong(dashboard: dict[str, Any]) -> list[str]:
+def unknown_metrics(dashboard: dict[str, Any]) -> list[str]:
     """Names and labels in the queries that no run publishes."""
     found = []
     for title, expression, legend in queries(dashboard):
@@ -72,10 +72,10 @@ def wrong(dashboard: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_the_dashboard_asks_for_nothing_that_no_run_publishes() -> None:
+def test_the_dashboard_queries_only_metrics_that_a_run_publishes() -> None:
     dashboard = json.loads(DASHBOARD.read_text())
     assert len(list(queries(dashboard))) > 20
-    assert wrong(dashboard) == []
+    assert unknown_metrics(dashboard) == []
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_the_dashboard_asks_for_nothing_that_no_run_publishes() -> None:
         ("rate(harness_events_total", "avg(harness_events_total", "is a counter"),
     ],
 )
-def test_a_name_that_is_wrong_would_be_noticed(old: str, new: str, message: str) -> None:
+def test_a_wrong_metric_name_is_found(old: str, new: str, message: str) -> None:
     text = DASHBOARD.read_text()
     assert old in text
-    assert any(message in one for one in wrong(json.loads(text.replace(old, new))))
+    assert any(message in one for one in unknown_metrics(json.loads(text.replace(old, new))))
 
 
 def test_the_dashboard_shows_levels_rates_with_intervals_and_the_verdict() -> None:
@@ -151,7 +151,7 @@ def check_locust(arguments: list[str]) -> None:
     assert done.stdout.strip()
 
 
-def test_an_option_that_does_not_exist_would_be_noticed() -> None:
+def test_an_option_that_does_not_exist_is_found() -> None:
     with pytest.raises(click.NoSuchOption):
         check_harness(["soak", "--duration=1h", "--url=http://h/", "--no-such-option=1"])
     with pytest.raises(AssertionError, match="unrecognized arguments: --no-such-option"):
@@ -206,7 +206,7 @@ def test_services_of_the_compose_file_fit_together() -> None:
 # The image
 
 
-def test_the_image_is_pinned_runs_as_nobody_and_checks_itself() -> None:
+def test_the_image_is_pinned_unprivileged_and_has_a_health_check() -> None:
     text = re.sub(r"\\\n\s*", "", (ROOT / "Containerfile").read_text())
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     stages = dict(re.findall(r"^FROM (\S+) AS (\w+)$", text, re.MULTILINE)[::-1])

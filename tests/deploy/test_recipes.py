@@ -96,7 +96,7 @@ class Runner:
                 break
         return done
 
-    def said(self) -> dict[str, str]:
+    def step_outputs(self) -> dict[str, str]:
         """The outputs of its steps."""
         return dict(line.split("=", 1) for line in self.outputs.read_text().splitlines())
 
@@ -109,7 +109,7 @@ def test_the_action_installs_itself_and_finds_a_leak(tmp_path: Path, job: Path) 
     assert installed.returncode == 0, installed.stderr
     assert (tmp_path / "temp" / "harness" / "bin" / "harness").is_file()
     assert guarded.returncode == 1, guarded.stderr
-    assert runner.said() == {"exit-code": "1", "outcome": "leaking", "report": "leak-report"}
+    assert runner.step_outputs() == {"exit-code": "1", "outcome": "leaking", "report": "leak-report"}
     assert (job / "leak-report" / "report.html").is_file()
     suite = ET.parse(job / "leak-report" / "junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
@@ -143,12 +143,12 @@ def test_the_action_passes_and_fails_as_documented(
     runner = Runner(tmp_path, job, tmp_path, **given)
     done = runner.run()
     assert done[-1].returncode == code, done[-1].stderr
-    assert runner.said()["outcome"] == outcome
-    assert runner.said()["exit-code"] == ("0" if outcome == "bounded" else "3")
+    assert runner.step_outputs()["outcome"] == outcome
+    assert runner.step_outputs()["exit-code"] == ("0" if outcome == "bounded" else "3")
     assert ("::warning::" in done[-1].stdout) == (outcome == "inconclusive" and code == 0)
 
 
-def test_the_action_refuses_what_makes_no_sense_and_orders_no_shell_about(
+def test_the_action_refuses_invalid_inputs_and_runs_no_shell_code_in_them(
     tmp_path: Path, job: Path, package: Path
 ) -> None:
     planted = tmp_path / "planted"
@@ -161,13 +161,13 @@ def test_the_action_refuses_what_makes_no_sense_and_orders_no_shell_about(
     runner = Runner(tmp_path, job, tmp_path, **inputs)
     done = runner.run()
     assert done[-1].returncode == 2
-    assert runner.said() == {"exit-code": "2", "report": "leak-report"}
+    assert runner.step_outputs() == {"exit-code": "2", "report": "leak-report"}
     assert not planted.exists()
     runner.inputs |= {"url": URL, "inconclusive": "maybe"}
     assert "expected fail or pass" in runner.run()[-1].stdout
 
 
-def test_the_action_has_the_form_that_github_asks_for() -> None:
+def test_the_action_has_the_form_that_github_requires() -> None:
     """https://docs.github.com/actions/creating-actions/metadata-syntax-for-github-actions"""
     action = load(ACTION)
     assert set(action) == {"name", "description", "inputs", "outputs", "runs"}
@@ -257,7 +257,7 @@ def test_the_gitlab_soak_has_a_history_that_its_trend_reads(tmp_path: Path, job:
     assert "series, up to 1 run" in done.stdout
 
 
-def test_the_gitlab_file_has_the_form_that_gitlab_asks_for() -> None:
+def test_the_gitlab_file_has_the_form_that_gitlab_requires() -> None:
     """https://docs.gitlab.com/ci/yaml/"""
     whole = load(GITLAB)
     assert all(isinstance(value, str) for value in whole["variables"].values())

@@ -36,7 +36,7 @@ def test_a_cancellation_does_not_wait_for_work_that_hangs() -> None:
     release.set()
 
 
-def test_turns_are_run_here_and_their_errors_go_to_the_work() -> None:
+def test_calls_from_the_work_run_in_the_callers_thread_and_their_errors_reach_the_work() -> None:
     here: list[threading.Thread] = []
 
     def turn() -> int:
@@ -58,7 +58,7 @@ def test_turns_are_run_here_and_their_errors_go_to_the_work() -> None:
     assert here == [threading.main_thread()] * 2
 
 
-def test_interrupted_work_gets_no_further_turn_and_may_put_things_away() -> None:
+def test_interrupted_work_gets_no_further_call_and_may_clean_up() -> None:
     stop, put_away, turns = threading.Event(), threading.Event(), []
 
     def turn() -> None:

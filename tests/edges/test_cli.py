@@ -77,7 +77,7 @@ def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measure
 
 
 @pytest.mark.parametrize("first", ["Ctrl-C", "the service dies"])
-def test_a_generator_that_is_too_slow_to_break_off_hides_nothing(
+def test_a_generator_that_is_too_slow_to_stop_hides_no_finding(
     first: str, running: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     """The generator is stopped, as an extreme case of a machine without time for it."""
@@ -179,9 +179,7 @@ def test_ctrl_c_stops_a_run_before_the_first_cycle_too(what: str, tmp_path: Path
     wait_for(lambda: not mentioning(f"{tmp_path}/never"), "nothing is left")
 
 
-def test_kill_9_leaves_nothing_alive_two_seconds_later(
-    running: subprocess.Popen[str], tmp_path: Path
-) -> None:
+def test_two_seconds_after_kill_9_no_process_is_left(running: subprocess.Popen[str], tmp_path: Path) -> None:
     assert len(mentioning(str(tmp_path))) >= 2, "service and harness are up"
     with within(2.0, running):
         running.kill()
@@ -216,7 +214,7 @@ def test_kill_9_leaves_nothing_alive_two_seconds_later(
         (["soak", "--duration", "0", "--url", "http://127.0.0.1:{port}/", "--", "true"], 2, "--duration"),
     ],
 )
-def test_bad_input_is_one_clear_line(arguments: list[str], code: int | None, words: str) -> None:
+def test_invalid_input_is_one_clear_line(arguments: list[str], code: int | None, words: str) -> None:
     done = harness(*arguments)
     assert done.returncode in ((2, 4) if code is None else (code,)), done.stderr
     assert words in done.stderr
@@ -225,7 +223,7 @@ def test_bad_input_is_one_clear_line(arguments: list[str], code: int | None, wor
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
-def test_without_proc_nothing_is_started_and_the_remedy_is_named(tmp_path: Path) -> None:
+def test_without_proc_nothing_starts_and_the_message_says_what_to_do(tmp_path: Path) -> None:
     hide = 'mount -t tmpfs none /proc && exec "$@"'
     command = ["unshare", "--mount", "sh", "-c", hide, "sh", *HARNESS, "reproduce", "--profile", "fixed"]
     done = subprocess.run(
@@ -302,7 +300,7 @@ def environment_log(pid: int) -> str:
         return ""
 
 
-def test_a_soak_ends_after_its_time_with_every_cycle_on_disk(tmp_path: Path) -> None:
+def test_a_soak_ends_at_its_duration_with_every_cycle_on_disk(tmp_path: Path) -> None:
     load = ("--connections", "100", "--concurrency", "20", "--dwell", "300ms", "--settle", "300ms")
     asked = ("--sensitivity", "1/20", "--stall-after", "10s", "--quiet", "--url", URL)
     service = ("--", sys.executable, SERVICE, "{port}", "healthy")

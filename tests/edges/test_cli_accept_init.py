@@ -20,7 +20,7 @@ from harness.core.record import RunRecord, Trial
 from harness.core.verdict import Outcome
 from harness.experiment.reports import uncovered
 from harness.store.run_dir import RunDirectory
-from tests.core.series import Did, play
+from tests.core.series import CycleSums, play
 
 GOAL = Goal(connections=300, concurrency=50, dwell=1.0, paths=("/",), cycles=20, max_seconds=200.0)
 BLOCKS, BYTES = Key("memory", "blocks"), Key("memory", "heap-bytes")
@@ -30,7 +30,7 @@ def kept(rates: Mapping[Key, float]) -> Trial:
     """A finished run of a service in which each connection retains this many units."""
     start = {Key("fds"): 10.0, Key("threads"): 2.0, BYTES: 1e6, BLOCKS: 1e4}
 
-    def level(did: Did) -> Mapping[Key, float]:
+    def level(did: CycleSums) -> Mapping[Key, float]:
         return {key: at + rates.get(key, 0.0) * did.connections for key, at in start.items()}
 
     return play(level, GOAL)[0]

@@ -89,7 +89,7 @@ def test_an_accepted_leak_is_a_temporary_exception_that_is_reported_as_looser(he
     assert (here / "budgets.toml").read_text() == text
 
 
-def test_more_growth_raises_the_same_exception_and_a_higher_ceiling_loosens(here: Path) -> None:
+def test_more_growth_raises_the_same_exception_and_a_higher_ceiling_is_reported_as_looser(here: Path) -> None:
     last_day = datetime.datetime.now().astimezone().date()
     (here / "budgets.toml").write_text(
         '[budget.ceilings]\nfds = 100\n[[exception]]\nmetric = "fds"\nallow = "1/1000 connections"\n'
@@ -230,7 +230,7 @@ def test_a_written_budget_applies_only_to_the_endpoints_of_its_run(
     assert path.read_text() == before
 
 
-def test_several_paths_are_each_granted_what_a_connection_left_on_average(here: Path) -> None:
+def test_each_of_several_paths_is_allowed_the_average_growth_per_connection(here: Path) -> None:
     (here / "budgets.toml").write_text(f'[endpoint."/a"]\n{ZERO}')
     seen = tuple(replace(one, spec=replace(one.spec, paths=("/a?x=1", "/b"))) for one in LEAKING.observations)
     done = run("baseline", "accept", saved(here, guard=replace(LEAKING, observations=seen)))
@@ -242,7 +242,7 @@ def test_several_paths_are_each_granted_what_a_connection_left_on_average(here: 
     assert "the run exceeds none of these budgets" in done.output
 
 
-def test_the_last_exception_that_holds_decides_so_the_accepted_one_moves_behind_it(here: Path) -> None:
+def test_an_accepted_exception_is_moved_behind_the_one_that_decides(here: Path) -> None:
     def entry(allow: str, reason: str, last_day: datetime.date = TODAY) -> str:
         place = 'endpoint = "/"\n' if reason == "ours" else ""
         return f'[[exception]]\nmetric = "fds"\nallow = "{allow}"\nreason = "{reason}"\n{place}expires = {last_day}\n'

@@ -33,7 +33,7 @@ from tests.edges.command_line import (
 PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"))
 
 
-def no_one_left(folder: Path) -> None:
+def wait_until_all_exited(folder: Path) -> None:
     wait_for(lambda: not mentioning(folder), "everything that was started has ended")
 
 
@@ -85,7 +85,7 @@ def test_a_difficult_service_has_its_own_message_and_leaves_no_process(
     assert last in unwrapped(done.stdout), "the end of its log is shown"
     assert "\x1b" not in (done.stdout)
     assert "Traceback" not in done.stderr
-    no_one_left(tmp_path)
+    wait_until_all_exited(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_service_that_exits_at_the_first_reading_has_crashed(kind: str, tmp_pa
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("CRASHED"), done.stdout
     assert "SIGABRT" in unwrapped(done.stdout)
-    no_one_left(tmp_path)
+    wait_until_all_exited(tmp_path)
 
 
 def test_streams_that_were_refused_after_the_crash_are_not_counted_before_it(tmp_path: Path) -> None:
@@ -212,14 +212,16 @@ def test_a_service_that_listens_late_is_awaited(tmp_path: Path) -> None:
     ) as guard:
         opened: list[int] = []
 
-        def at_the_gate() -> bool:
+        def service_started() -> bool:
             with contextlib.suppress(OSError):  # ENXIO while it has no reader: fifo(7)
                 opened.append(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
             return bool(opened) or guard.poll() is not None
 
-        wait_for(at_the_gate, "the service has started")
-        began, turns = time.monotonic(), naps(guard.pid)
-        wait_for(lambda: naps(guard.pid) >= turns + 20 or guard.poll() is not None, "it was looked for")
+        wait_for(service_started, "the service has started")
+        began, turns = time.monotonic(), voluntary_waits(guard.pid)
+        wait_for(
+            lambda: voluntary_waits(guard.pid) >= turns + 20 or guard.poll() is not None, "it was looked for"
+        )
         late_by = time.monotonic() - began
         for end in opened:
             os.close(end)
@@ -228,10 +230,10 @@ def test_a_service_that_listens_late_is_awaited(tmp_path: Path) -> None:
     (trial,) = json.loads((tmp_path / "run" / "run.json").read_text())["trials"]
     (took,) = [note["data"]["seconds"] for note in trial["notes"] if note["kind"] == "ready"]
     assert took >= late_by - 0.01  # two digits are printed
-    no_one_left(tmp_path)
+    wait_until_all_exited(tmp_path)
 
 
-def naps(pid: int) -> int:
+def voluntary_waits(pid: int) -> int:
     """How many times its main thread has waited; 0 once it has exited (proc_pid_status(5))."""
     try:
         text = Path(f"/proc/{pid}/status").read_text()
@@ -357,8 +359,8 @@ def test_a_process_that_does_not_listen_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        port = stranger.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as other_listener:
+        port = other_listener.getsockname()[1]
         done = harness(
             "guard",
             "--retention",
@@ -375,8 +377,8 @@ def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: P
 
 
 def test_a_service_that_finds_its_own_port_taken_is_infrastructure_too(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        command = (sys.executable, SERVICES / "plain_sse.py", stranger.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as other_listener:
+        command = (sys.executable, SERVICES / "plain_sse.py", other_listener.getsockname()[1])
         done = harness("guard", "--retention", "0", "--quiet", "--url", URL, "--", *command, cwd=tmp_path)
     assert done.returncode == 4, done.stdout
     assert "a port that it needs is taken: its log says OSError: [Errno 98]" in done.stderr

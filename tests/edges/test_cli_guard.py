@@ -86,7 +86,7 @@ def test_on_github_annotations_and_the_step_summary_appear_by_themselves(tmp_pat
     assert "\x1b" not in done.stdout + done.stderr, "colour only on a terminal"
 
 
-def test_budgets_are_found_upward_and_their_mistakes_are_usage(tmp_path: Path) -> None:
+def test_budgets_are_found_in_parent_folders_and_mistakes_in_them_are_usage_errors(tmp_path: Path) -> None:
     (tmp_path / "budgets.toml").write_text('[budget]\nfdss = "0/connection"\n')
     done = guard(tmp_path, "login", "--quiet")
     assert done.returncode == 2

@@ -63,7 +63,7 @@ FILES = {
     # A locustfile is read by Locust, in its own process.
     [(option, file) for option in READERS for file in FILES if (option, file) != ("--swarm", "huge")],
 )
-def test_every_option_that_reads_a_file_ends_on_what_is_none(
+def test_every_option_that_reads_a_file_ends_with_an_error_if_it_is_not_a_regular_file(
     option: str, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process: the error is what the command line prints (see below), and forty starts would take a minute."""
@@ -117,7 +117,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_starts(
     assert not (tmp_path / "reports").exists()
 
 
-def test_an_output_may_be_a_stream_in_a_folder_that_nobody_writes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output_may_be_a_device_in_a_folder_that_is_not_writable(monkeypatch: pytest.MonkeyPatch) -> None:
     """As /dev is for all but root."""
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "/dev" and real(path, mode))
@@ -165,7 +165,7 @@ def test_a_name_that_no_file_can_have_is_a_usage_error_in_one_line(
     assert "defect" not in printed
 
 
-def test_a_pipe_with_a_writer_is_read_to_its_end_however_slow(tmp_path: Path) -> None:
+def test_a_pipe_with_a_slow_writer_is_read_to_its_end(tmp_path: Path) -> None:
     """As the shell's <(…) gives one."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -203,7 +203,7 @@ VALUES = (None, "x", -1, 1e308, float("nan"), {}, [[[]]], 10**400, "\ud800")
 @pytest.mark.parametrize(
     "at", ["levels", "ledger", "spec", "exit", "target", "verdict", "budget", "extra", "ended"]
 )
-def test_figures_that_no_run_produces_are_an_error_and_never_a_defect(at: str, tmp_path: Path) -> None:
+def test_figures_that_no_run_produces_are_one_clear_error(at: str, tmp_path: Path) -> None:
     record = json.loads((ROOT / "reports" / "sample" / "run.json").read_text())
     (trial, *_) = record["trials"]
     record["trials"] = [trial]
@@ -287,7 +287,7 @@ def test_a_long_argument_is_named_by_its_ends_and_the_cause_stays_readable(tmp_p
         (StoreError("a\n::error::b ##[c]"), 4, "harness: a ::error::b ## [c]"),
     ],
 )
-def test_whatever_ends_a_command_is_one_line(
+def test_every_exception_that_ends_a_command_prints_one_line(
     error: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(error) == code
@@ -321,7 +321,7 @@ MEASURED = ("verdict.json", "run.json", "report.html", "junit.xml")
 @pytest.mark.parametrize(
     "closed", [">&-", ">&- 2>&- <&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full"]
 )
-def test_closed_and_full_streams_cost_no_result(closed: str, tmp_path: Path) -> None:
+def test_closed_and_full_streams_do_not_change_the_result(closed: str, tmp_path: Path) -> None:
     service = (sys.executable, SERVICES / "difficult.py", "{port}", "login")
     options = ("--json", tmp_path / "out.json", "--junit", tmp_path / "out.xml", "--out", tmp_path / "run")
     words = [*HARNESS, "guard", *SMALL, *options, "--url", URL, "--", *service]

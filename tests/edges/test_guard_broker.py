@@ -67,7 +67,7 @@ def test_faults_that_were_requested_decide_alone_when_the_broker_is_silent() -> 
         ),
     ],
 )
-def test_a_broker_that_cannot_be_is_refused_before_anything_starts(more: dict[str, Any], words: str) -> None:
+def test_an_invalid_broker_option_is_refused_before_anything_starts(more: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         broker_setup(request(**more).service)
 

@@ -76,7 +76,7 @@ def test_user_info_reaches_the_service_and_no_artifact(tmp_path: Path) -> None:
             assert secret not in data, path
 
 
-def test_a_socket_file_that_nobody_listens_on_is_named(tmp_path: Path) -> None:
+def test_a_socket_file_without_a_listener_is_named(tmp_path: Path) -> None:
     path = tmp_path / "nobody.sock"
     url = "http+unix://" + str(path).replace("/", "%2F") + "/events"
     with socket.socket(socket.AF_UNIX) as sock:

@@ -103,14 +103,14 @@ def test_the_swarm_asks_for_plug_ins_of_gevent_once_and_calls_the_same(tmp_path:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text(INFO)
 
-    def told(module: str, name: str) -> list[str]:
+    def patched_names(module: str, name: str) -> list[str]:
         code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + PATCHES.format(module=module, name=name)
         return subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
         ).stdout.split()
 
-    times, *ours = told("harness.swarm.patching", "begin")
-    most, *theirs = told("gevent.monkey", "patch_all")
+    times, *ours = patched_names("harness.swarm.patching", "begin")
+    most, *theirs = patched_names("gevent.monkey", "patch_all")
     assert ours == theirs
     assert len(ours) > 5
     assert (int(times), int(most) > 10) == (1, True)

@@ -105,7 +105,7 @@ def test_a_slow_phase_is_cancelled(
     assert done.verdict.outcome is expected, done.verdict.explain()
 
 
-def test_opening_is_part_of_it(tmp_path: Path) -> None:
+def test_max_time_includes_the_start_of_the_service(tmp_path: Path) -> None:
     """A service that never listens: its own timeout of 30 s would come later."""
     command = (sys.executable, "-c", "import signal; signal.pause()", "{port}")
     done, seconds = guard(tmp_path, command=command, max_time=2.0)
@@ -113,7 +113,7 @@ def test_opening_is_part_of_it(tmp_path: Path) -> None:
     assert done.verdict.outcome is Outcome.UNREADY
 
 
-def test_a_load_generator_that_never_starts_is_part_of_it(
+def test_max_time_includes_the_start_of_the_load_generator(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def launch(self: Swarm) -> None:
@@ -129,7 +129,7 @@ def test_a_load_generator_that_never_starts_is_part_of_it(
     assert done.verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.INFRASTRUCTURE)
 
 
-def test_a_halt_is_the_user_or_the_time() -> None:
+def test_a_stop_signal_is_set_by_the_user_or_by_the_time_limit() -> None:
     now = [0.0]
     user = Event()
     halt = StopSignal(user, lambda: now[0], 5.0)

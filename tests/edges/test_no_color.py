@@ -53,18 +53,18 @@ def on_a_terminal(*words: str, **env: str) -> bytes:
     ],
     ids=lambda words: words[0],
 )
-def test_no_color_is_obeyed_on_a_terminal(words: tuple[str, ...]) -> None:
+def test_no_color_turns_colours_off_on_a_terminal(words: tuple[str, ...]) -> None:
     plain = on_a_terminal(*words, NO_COLOR="1")
     assert plain.strip()
     assert not STYLED.search(plain)
 
 
-def test_a_verdict_on_a_terminal_is_coloured_otherwise() -> None:
+def test_without_no_color_a_verdict_on_a_terminal_is_coloured() -> None:
     """Otherwise the test above would pass for a command that never colours anything."""
     assert STYLED.search(on_a_terminal("judge", SAMPLE, NO_COLOR=""))
 
 
-def test_nothing_makes_a_console_or_colour_of_its_own() -> None:
+def test_only_the_console_module_creates_consoles_and_colours() -> None:
     """harness.cli.console decides about colour for every command."""
     own = re.compile(
         r"(?<!\.)\b(?:Console|Terminal)\((?!Console\))|click\.(?:style|secho)\(|\\x1b\[\d+m|\\033\["

@@ -111,23 +111,29 @@ def test_a_reading_gives_every_descriptor_back(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["census", "clients of a port"])
-def test_so_does_one_whose_network_namespace_is_closed(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_without_access_to_the_network_namespace_gives_every_descriptor_back(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sockets_module, "open_diag_in", refused)
     test_a_reading_gives_every_descriptor_back(what)
 
 
-def test_so_does_one_whose_descriptors_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_without_permission_to_list_descriptors_gives_every_descriptor_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(descriptors_module, "links", refused)
     assert any("only their number is known" in reason for reason in census(ME, at=0.0).unreadable)
     test_a_reading_gives_every_descriptor_back("census")
 
 
-def test_so_does_one_on_a_kernel_that_does_not_count_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_on_a_kernel_that_does_not_count_descriptors_gives_every_descriptor_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(hot, "COUNTS_BY_STAT", False)
     test_a_reading_gives_every_descriptor_back("tree")
 
 
-def test_so_does_one_of_a_process_whose_main_thread_has_left() -> None:
+def test_a_reading_of_a_process_whose_main_thread_exited_gives_every_descriptor_back() -> None:
     with ScriptedProcess() as scripted:
         scripted.run(
             "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
@@ -142,7 +148,7 @@ def test_so_does_one_of_a_process_whose_main_thread_has_left() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to enter a network namespace")
-def test_so_does_one_of_another_network_namespace() -> None:
+def test_a_reading_of_another_network_namespace_gives_every_descriptor_back() -> None:
     with ScriptedProcess(prefix=["unshare", "--net"]) as scripted:
         assert inbound(scripted.pid, 1) == 0
         before = held()

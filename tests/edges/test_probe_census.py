@@ -178,7 +178,7 @@ def test_a_file_that_only_is_called_deleted_is_not() -> None:
         }
 
 
-def test_names_that_anybody_may_choose_break_no_reading() -> None:
+def test_hostile_names_of_threads_files_and_sockets_break_no_reading() -> None:
     """Line ends and escapes in the names of threads, files and sockets, its own and another process's."""
     with ScriptedProcess() as scripted, ScriptedProcess() as other:
         before = census(scripted.pid, at=0.0), census(other.pid, at=0.0)
@@ -214,7 +214,7 @@ def test_ipv6_is_counted_too() -> None:
         assert inbound(scripted.pid, port) == 6
 
 
-def test_an_accepted_connection_stays_inbound_when_nobody_listens_any_more() -> None:
+def test_an_accepted_connection_stays_inbound_after_its_listener_is_closed() -> None:
     ports = iter(range(20000, 20100))
     with ScriptedProcess() as scripted:
         for port in ports:
@@ -291,7 +291,7 @@ def test_a_child_in_another_network_namespace_than_its_parent() -> None:
         wait_for(lambda: census(scripted.pid, at=0.0).fds.get("tcp-in") == 5, "both see their own")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_without_permission_nothing_is_a_zero() -> None:
     """Another user's process: its number of descriptors, threads and memory are public, the rest is named."""
     with ScriptedProcess() as scripted:
@@ -426,7 +426,7 @@ def test_a_process_that_has_ended_has_no_census() -> None:
         assert "has exited" in taken.unreadable[0]
 
 
-def test_the_main_thread_has_left_and_the_tables_are_still_found() -> None:
+def test_tables_are_found_after_the_main_thread_exited() -> None:
     with ScriptedProcess() as scripted:
         scripted.run(HELD["eventfd"][0] + "; " + HELD["rowless-socket"][0])
         before = census(scripted.pid, at=0.0)

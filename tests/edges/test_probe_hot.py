@@ -20,7 +20,7 @@ from tests.edges.probe_target import DEADLINE, ScriptedProcess, asleep, state, w
 
 
 @pytest.mark.parametrize("hold", [True, False])
-def test_every_number_is_that_of_psutil(hold: bool) -> None:
+def test_every_number_equals_that_of_psutil(hold: bool) -> None:
     with ScriptedProcess() as scripted:
         scripted.run("import os, threading; kept += [os.open('/dev/null', 0) for _ in range(37)]")
         scripted.run(
@@ -77,7 +77,7 @@ def test_cpu_of_ended_threads_is_kept() -> None:
         assert reading.cpu >= float(str(used))
 
 
-def test_a_zombie_is_an_end_and_no_recovery() -> None:
+def test_a_zombie_counts_as_exited_and_not_as_recovered() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
     tree = Tree(child.pid)
     before = tree.read(0.0)
@@ -92,7 +92,7 @@ def test_a_zombie_is_an_end_and_no_recovery() -> None:
     tree.close()
 
 
-def test_a_dying_process_never_shows_its_emptied_table() -> None:
+def test_an_exiting_process_never_shows_its_emptied_table() -> None:
     """The kernel closes the descriptors a moment before it makes a zombie: no reading may show fewer
     than were open."""
     for _ in range(5):
@@ -111,7 +111,7 @@ def test_a_dying_process_never_shows_its_emptied_table() -> None:
             process.close()
 
 
-def test_a_process_whose_main_thread_has_left_is_alive() -> None:
+def test_a_process_whose_main_thread_exited_is_still_read() -> None:
     with ScriptedProcess() as scripted:
         scripted.run("import os; kept += [os.open('/dev/null', 0) for _ in range(20)]")
         process = HotProcess(scripted.pid)
@@ -155,7 +155,7 @@ def asked_for() -> bool:
     return True
 
 
-def test_a_reused_pid_is_not_mistaken() -> None:
+def test_a_process_with_a_reused_pid_is_not_read_as_the_earlier_one() -> None:
     ends = time.monotonic() + DEADLINE
     while asked_for() and time.monotonic() < ends:
         child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
@@ -185,7 +185,7 @@ def test_a_reused_pid_is_not_mistaken() -> None:
     pytest.skip("a pid cannot be asked for here (CAP_CHECKPOINT_RESTORE)")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_what_another_user_may_read_is_read() -> None:
     """Everything of the hot lane is public on Linux >= 6.2; where it is not, it is None and not 0."""
     with ScriptedProcess() as scripted:

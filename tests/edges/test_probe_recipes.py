@@ -156,7 +156,7 @@ def rates(before: Census, after: Census) -> dict[object, float]:
     return {key: (value - old.get(key, 0.0)) / TIMES for key, value in levels(after).items()}
 
 
-def test_every_recipe_is_proved_here() -> None:
+def test_every_recipe_has_a_process_that_leaks_like_that() -> None:
     assert {recipe.name for recipe in RECIPES} == {name.partition(",")[0] for name in (*DONE, *TOGETHER)}
 
 

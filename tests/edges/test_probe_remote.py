@@ -39,7 +39,7 @@ from tests.edges.test_probe_census import PAIRS
 HARNESS = [sys.executable, "-m", "harness.cli"]
 
 
-def speaking(pid: int) -> list[str]:
+def probe_argv(pid: int) -> list[str]:
     return [*HARNESS, "probe", "--pid", str(pid), "--interval", "0.02"]
 
 
@@ -89,7 +89,7 @@ def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
     with ScriptedProcess() as scripted:
         scripted.run(PAIRS + "kept += [pair() for _ in range(3)]")
         port = int(str(scripted.run("answer = port")))
-        with RemoteSampler(speaking(scripted.pid), clock=time.monotonic) as far:
+        with RemoteSampler(probe_argv(scripted.pid), clock=time.monotonic) as far:
             assert far.pid == scripted.pid
             count = len(os.listdir(f"/proc/{scripted.pid}/fd"))
             wait_for(lambda: far.latest().fds == count, "its descriptors, however late the line is")
@@ -106,18 +106,18 @@ def test_a_sample_a_census_and_a_question_come_over_the_line() -> None:
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_the_last_sample_before_the_end_is_a_gap(where: str) -> None:
     """Otherwise the last reading of an exited process would be one in which it still ran."""
-    ended_before_it_was_told: list[bool] = []
+    ended_before_the_report: list[bool] = []
     known: list[Sampler | RemoteSampler] = []
 
-    def told_of(sample: Sample) -> None:
+    def record_exit(sample: Sample) -> None:
         if "has exited" in (sample.gap or ""):
-            ended_before_it_was_told.append(known[0].ended)
+            ended_before_the_report.append(known[0].ended)
 
     with ScriptedProcess() as scripted:
         sampler = (
-            Sampler(scripted.pid, clock=time.monotonic, on_sample=told_of)
+            Sampler(scripted.pid, clock=time.monotonic, on_sample=record_exit)
             if where == "here"
-            else RemoteSampler(speaking(scripted.pid), clock=time.monotonic, on_sample=told_of)
+            else RemoteSampler(probe_argv(scripted.pid), clock=time.monotonic, on_sample=record_exit)
         )
         known.append(sampler)
         with sampler:
@@ -125,10 +125,10 @@ def test_the_last_sample_before_the_end_is_a_gap(where: str) -> None:
             scripted.process.wait()
             wait_for(lambda: sampler.ended, "its end")
             assert "has exited" in (sampler.latest().gap or "")
-    assert ended_before_it_was_told == [False]
+    assert ended_before_the_report == [False]
 
 
-def test_orders_that_make_no_sense_are_answered_and_end_nothing() -> None:
+def test_invalid_orders_are_answered_and_do_not_end_the_probe() -> None:
     orders = [
         "foo",
         "inbound",
@@ -140,7 +140,7 @@ def test_orders_that_make_no_sense_are_answered_and_end_nothing() -> None:
         "",
         "inbound 1",
     ]
-    with ScriptedProcess() as scripted, RemoteSampler(speaking(scripted.pid), clock=time.monotonic) as far:
+    with ScriptedProcess() as scripted, RemoteSampler(probe_argv(scripted.pid), clock=time.monotonic) as far:
         for order in orders[:-1]:
             with pytest.raises(ProbeError, match="expected census, inbound PORT or limits"):
                 far._ask(order, "inbound")
@@ -158,7 +158,7 @@ def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
         "os.execv(argv[0], argv)\n"
     )
     with ScriptedProcess() as scripted:
-        argv = [sys.executable, "-c", code, *speaking(scripted.pid)]
+        argv = [sys.executable, "-c", code, *probe_argv(scripted.pid)]
         with RemoteSampler(argv, clock=time.monotonic, retry=0.05) as far:
             wait_for(lambda: any(s.gap for s in far.samples()), "the cut is seen")
             wait_for(lambda: far.latest().gap is None and far.samples()[-1].fds, "the line is back")
@@ -171,7 +171,7 @@ def test_a_cut_line_is_a_gap_and_is_taken_up_again(tmp_path: Path) -> None:
 def test_a_question_on_a_line_that_is_cut_has_no_answer_and_no_zero() -> None:
     with ScriptedProcess() as scripted:
         code = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
-        argv = [sys.executable, "-c", code, *speaking(scripted.pid), "--count", "2"]
+        argv = [sys.executable, "-c", code, *probe_argv(scripted.pid), "--count", "2"]
         with RemoteSampler(argv, clock=time.monotonic, retry=60.0) as far:
             wait_for(lambda: far.samples()[-1].gap, "it is cut")
             assert far.inbound(80) is None
@@ -274,7 +274,7 @@ def test_a_command_that_does_not_exist_and_one_that_takes_no_orders() -> None:
     with pytest.raises(ProbeError, match="no-such-command"):
         RemoteSampler(["no-such-command"], clock=time.monotonic)
     with ScriptedProcess() as scripted:
-        deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *speaking(scripted.pid)]
+        deaf = ["sh", "-c", 'exec "$@" < /dev/null', "sh", *probe_argv(scripted.pid)]
         with pytest.raises(ProbeError, match="does not read requests"):
             open_remote_probe(tuple(deaf), clock=time.monotonic, on_sample=lambda _: None)
 
@@ -286,7 +286,7 @@ def pgid(pid: int) -> int:
         return -1
 
 
-def ours() -> dict[str, str]:
+def own_descriptors() -> dict[str, str]:
     """Every descriptor of this process, and what it points to."""
     found = {}
     for number in os.listdir("/proc/self/fd"):
@@ -298,7 +298,7 @@ def ours() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("held", [(), (1, 2), (2,)], ids=["nothing", "both pipes", "stderr"])
-def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
+def test_every_descriptor_is_closed_even_if_another_process_holds_the_other_end(
     held: tuple[int, ...], tmp_path: Path
 ) -> None:
     """A process that the command starts may leave its group and keep its pipes open, so the harness must close them
@@ -312,23 +312,23 @@ def test_every_descriptor_is_released_no_matter_who_holds_the_other_end(
         "    signal.pause()\n"
         "os.execv(sys.argv[1], sys.argv[1:])"
     )
-    before, threads = ours(), set(threading.enumerate())
+    before, threads = own_descriptors(), set(threading.enumerate())
     children = set(psutil.Process().children())
     try:
         with ScriptedProcess() as scripted:
-            argv = [sys.executable, "-c", code, *speaking(scripted.pid), "--count", "2"]
+            argv = [sys.executable, "-c", code, *probe_argv(scripted.pid), "--count", "2"]
             with RemoteSampler(argv, clock=time.monotonic, retry=0.01) as far:
                 if 1 not in held:  # where the pipe is kept, the line is silent and no end is seen
                     wait_for(
                         lambda: sum(bool(s.gap) for s in far.samples()) >= 3, "three ends of the command"
                     )
-                wait_for(lambda: not held or note.exists(), "somebody holds on")
+                wait_for(lambda: not held or note.exists(), "another process holds a descriptor")
                 listening = [thread for thread in threading.enumerate() if thread.name == "probe-stderr"]
                 assert len(listening) <= 1
                 command = far._command._process.pid
             assert set(threading.enumerate()) <= threads
             assert not Path(f"/proc/{command}").exists()
-        assert ours().items() <= before.items()
+        assert own_descriptors().items() <= before.items()
         assert set(psutil.Process().children()) <= children
     finally:
         for pid in map(int, note.read_text().split() if note.exists() else ()):
@@ -378,7 +378,7 @@ def members(group: int) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody who may not kill")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become a user who may not kill")
 def test_a_command_that_may_not_be_killed_ends_without_a_reader(tmp_path: Path) -> None:
     """The command runs as another user, as with sudo."""
     code = (
@@ -426,7 +426,7 @@ def test_a_guard_reads_a_service_through_a_command(tmp_path: Path) -> None:
             wait_for(lambda: inbound(child.pid, port) is not None and listens(port), "it listens")
             request = request_of(
                 url=f"http://127.0.0.1:{port}/e",
-                probe_command=shlex.join(speaking(child.pid)),
+                probe_command=shlex.join(probe_argv(child.pid)),
                 connections=20,
                 concurrency=10,
                 settle=0.2,
@@ -463,6 +463,6 @@ def listens(port: int) -> bool:
         ({}, "no service given; expected one of"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused(more: dict[str, object], expected: str) -> None:
+def test_an_invalid_request_is_refused(more: dict[str, object], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         setup_for(request_of(url="http://127.0.0.1:1/", **more))  # type: ignore[arg-type]

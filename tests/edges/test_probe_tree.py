@@ -208,7 +208,7 @@ def test_a_whole_scan_finds_what_the_short_way_finds() -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1, 400])
-def test_of_a_large_tree_those_with_most_descriptors_are_reported(more: int) -> None:
+def test_in_a_large_tree_the_processes_with_most_descriptors_are_reported(more: int) -> None:
     process = HotProcess(os.getpid())
     reading = process.read()
     process.close()

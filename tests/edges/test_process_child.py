@@ -171,7 +171,7 @@ def test_nothing_outlives_a_killed_supervisor(killed: str, tmp_path: Path) -> No
     child.stop()
 
 
-def test_a_stopped_supervisor_does_not_keep_the_child_alive(
+def test_a_stopped_supervisor_does_not_keep_the_child_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.process.child.START_TIMEOUT", 0.5)

@@ -80,7 +80,7 @@ def test_a_silent_broker_is_used_only_to_separate_drivers(tmp_path: Path) -> Non
             assert counters["sockets"]["open"] == 8
 
 
-def test_isolate_lets_the_child_die_and_the_service_live(tmp_path: Path) -> None:
+def test_with_isolate_the_child_crashes_and_the_service_survives(tmp_path: Path) -> None:
     arguments = ("--profile", "upstream", "--mitigation", "isolate", *QUICK)
     with running(tmp_path / "log", *arguments, silent=True) as (service, _):
         first = service.tree()[1:]

@@ -34,7 +34,7 @@ def growth(service: Service, streams: int = 6, cycles: int = 3) -> tuple[Counter
     return +descriptors, threads - before[1], made
 
 
-def test_bare_grows_by_nothing(tmp_path: Path) -> None:
+def test_the_bare_profile_does_not_grow(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "bare", *FAST) as (service, broker):
         assert growth(service)[:2] == (Counter(), 0)
         timeouts = service.get("/debug/counters")["checks"]["timeouts"]
@@ -175,7 +175,7 @@ def test_unbounded_history_keeps_four_results_per_event(tmp_path: Path) -> None:
             assert 0 <= finished - held <= 6 * CHECKS
 
 
-def test_linger_forever_hangs_the_shutdown(tmp_path: Path) -> None:
+def test_linger_forever_blocks_the_shutdown(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "bare", "--defect", "linger-forever", *FAST) as (service, _):
         cycle(service, 2)
         service.process.terminate()

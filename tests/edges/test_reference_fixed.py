@@ -22,7 +22,7 @@ def levels(service: Service) -> Counter[str]:
     return service.descriptors() + Counter(threads=service.threads())
 
 
-def asked(service: Service) -> str:
+def current_status(service: Service) -> str:
     """The present state, from new checks. Timeouts are a fiftieth of the usual ones, so on a busy machine an answer may
     come after its timeout, and only the next check succeeds. /api/system/status has the last results only."""
     return str(service.get("/api/dashboard/data")["system_health"]["status"])
@@ -41,7 +41,10 @@ def test_fixed_returns_everything(tmp_path: Path, silent: bool) -> None:
         counters = service.get("/debug/counters")
         assert counters["streams"] == {"opened": 140, "closed": 140, "open": 0}
         assert counters["sockets"]["open"] == 8
-        wait_for(lambda: asked(service) == ("degraded" if silent else "healthy"), "degraded over HTTP alone")
+        wait_for(
+            lambda: current_status(service) == ("degraded" if silent else "healthy"),
+            "degraded over HTTP alone",
+        )
         assert service.stop() == 0
         assert "dangling" not in service.text()
         assert "Traceback" not in service.text()
@@ -54,7 +57,7 @@ def test_fixed_ends_at_once_with_streams_open(tmp_path: Path) -> None:
             client.events(1)
         children = service.tree()[1:]
         assert service.stop() == 0
-        assert "graceful shutdown exceeded" not in service.text(), "nobody was waited for"
+        assert "graceful shutdown exceeded" not in service.text(), "the service waited for a client"
         for client in clients:
             while more := client.socket.recv(65536):
                 client.seen += more
@@ -78,7 +81,7 @@ def test_payloads_and_event_names(tmp_path: Path) -> None:
             assert re.findall(r"^id: (\d+)", text, re.M)[:3] == ["1", "2", "3"]
             payload = json.loads(re.findall(r"^data: (.*?)\r?$", text, re.M)[1])
             assert set(payload) == keys
-        wait_for(lambda: asked(service) == "healthy", "healthy")
+        wait_for(lambda: current_status(service) == "healthy", "healthy")
         data = service.get("/api/dashboard/data")
         assert set(data["system_health"]) == {"status", "uptime", "components"}
         assert set(data["system_health"]["components"]) == {"broker", "state", "identity", "app"}
@@ -140,13 +143,13 @@ def test_a_broker_that_answers_again_is_healthy_again(tmp_path: Path) -> None:
         client.leave()
 
 
-def told(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_reference(*arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "harness.reference", *arguments]
     return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
 
 
 def test_describe_names_parts_that_exist() -> None:
-    described = json.loads(told("--describe").stdout)
+    described = json.loads(run_reference("--describe").stdout)
     defects = {entry["name"] for entry in described["defects"]}
     mitigations = {entry["name"] for entry in described["mitigations"]}
     assert len(defects) == 11
@@ -183,8 +186,10 @@ def test_describe_names_parts_that_exist() -> None:
         (("--timeout", "0"), 2, "0"),
     ],
 )
-def test_nonsense_is_refused_in_one_line(arguments: tuple[str, ...], status: int, words: str) -> None:
-    answer = told(*arguments)
+def test_invalid_arguments_are_refused_in_one_line(
+    arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    answer = run_reference(*arguments)
     assert answer.returncode == status
     assert words in answer.stderr
     assert "Traceback" not in answer.stderr
@@ -192,7 +197,7 @@ def test_nonsense_is_refused_in_one_line(arguments: tuple[str, ...], status: int
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with Broker() as broker, Service(tmp_path / "log", broker, "--profile", "bare") as service:
-        answer = told("--profile", "bare", "--port", str(service.port))
+        answer = run_reference("--profile", "bare", "--port", str(service.port))
         assert answer.returncode == 4
         assert f"cannot listen on 127.0.0.1:{service.port}" in answer.stderr
         assert "Traceback" not in answer.stderr
@@ -219,7 +224,7 @@ def test_a_killed_broker_degrades_the_status_stream_within_one_timeout(tmp_path:
 def test_operators_find_health_readiness_and_metrics(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, _):
         assert service.get("/healthz") == {"status": "ok"}
-        wait_for(lambda: asked(service) == "healthy", "healthy")
+        wait_for(lambda: current_status(service) == "healthy", "healthy")
         assert service.get("/readyz") == {"status": "healthy"}
         client = Client(service, "/dashboard/sse")
         client.events(1)
@@ -255,9 +260,9 @@ def test_clients_share_their_rounds_of_checks(tmp_path: Path) -> None:
 
 def test_the_log_is_one_json_object_a_line_from_start_to_exit(tmp_path: Path) -> None:
     with running(tmp_path / "log", "--profile", "fixed", *FAST) as (service, broker):
-        wait_for(lambda: asked(service) == "healthy", "every component is asked")
+        wait_for(lambda: current_status(service) == "healthy", "every component is asked")
         broker.order("silence")
-        wait_for(lambda: asked(service) == "degraded", "the broker is missed")
+        wait_for(lambda: current_status(service) == "degraded", "the broker is missed")
         assert service.stop() == 0
         lines = [json.loads(line) for line in service.text().splitlines()]
     events = [line["event"] for line in lines]
@@ -271,10 +276,10 @@ def test_the_log_is_one_json_object_a_line_from_start_to_exit(tmp_path: Path) ->
 
 def test_every_option_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REFERENCE_PROFILE", "orignal")
-    answer = told()
+    answer = run_reference()
     assert answer.returncode == 2
     assert "unknown profile 'orignal'" in answer.stderr
     monkeypatch.setenv("REFERENCE_WORKERS", "none")
-    answer = told()
+    answer = run_reference()
     assert answer.returncode == 2
     assert "Invalid value for '--workers': 'none'" in answer.stderr

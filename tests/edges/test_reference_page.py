@@ -26,7 +26,7 @@ def update(page: Page, data: object) -> None:
     assert page.value(f"try {{ update({event}); 'fine' }} catch (error) {{ String(error) }}") == "fine", data
 
 
-def test_the_page_shows_what_becomes_of_broker_and_service(tmp_path: Path) -> None:
+def test_the_page_shows_that_broker_and_service_stop_and_start(tmp_path: Path) -> None:
     with (
         Broker() as broker,
         Service(tmp_path / "log", broker, *FAST) as service,

@@ -31,7 +31,7 @@ def died(code: int, said: str, events: int = 9) -> Trial:
     return replace(trial, verdict=judge(trial))
 
 
-def test_all_of_it_confirms(original: ProfileSpec) -> None:
+def test_a_trial_with_every_sign_of_the_crash_is_confirmed(original: ProfileSpec) -> None:
     assert confirmed(died(2, REQUEST_SENT), original) == (True, "9 events arrived")
 
 
@@ -44,7 +44,7 @@ def test_all_of_it_confirms(original: ProfileSpec) -> None:
         (died(2, REQUEST_SENT, events=0), "expected events to reach the clients, saw none"),
     ],
 )
-def test_each_piece_that_is_missing_is_named(original: ProfileSpec, trial: Trial, why: str) -> None:
+def test_a_missing_sign_of_the_crash_is_named(original: ProfileSpec, trial: Trial, why: str) -> None:
     assert confirmed(trial, original) == (False, why)
 
 

@@ -94,7 +94,7 @@ def installed(minor: int) -> str | None:
 
 
 @pytest.mark.parametrize("minor", [8, 9, 10, 12, 13, 14])
-def test_other_pythons_are_left_alone_and_answer(minor: int, tmp_path: Path) -> None:
+def test_the_agent_changes_nothing_in_other_pythons_and_answers(minor: int, tmp_path: Path) -> None:
     python = installed(minor)
     if not python:
         pytest.skip(f"python3.{minor} is not installed")
@@ -106,7 +106,7 @@ def test_other_pythons_are_left_alone_and_answer(minor: int, tmp_path: Path) -> 
         assert answering(tmp_path, child.pid).read()[OBJECTS] > 1000
 
 
-def test_nothing_of_it_stays_in_the_folder(tmp_path: Path) -> None:
+def test_the_agent_leaves_no_file_behind(tmp_path: Path) -> None:
     run("print()", with_agent(tmp_path))
     assert not list((tmp_path / "agents").iterdir())
 
@@ -153,7 +153,7 @@ def test_a_python_that_cannot_load_it_reports_it(option: str, tmp_path: Path) ->
         assert f"runs with {option}" in found.reason
 
 
-def test_a_target_that_closes_every_descriptor_gets_what_it_wants(tmp_path: Path) -> None:
+def test_a_target_that_closes_every_descriptor_gets_its_usual_numbers(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "os.closerange(3, 70000)\n"

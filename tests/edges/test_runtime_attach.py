@@ -105,7 +105,7 @@ def test_a_python_that_forbids_attaching_is_reported(tmp_path: Path) -> None:
         assert "cannot be attached to: RuntimeError" in found.reason
 
 
-def test_an_older_one_is_reported_with_the_fix(tmp_path: Path) -> None:
+def test_an_older_python_is_reported_with_the_fix(tmp_path: Path) -> None:
     python = next(path for minor in (11, 12, 13) if (path := installed(minor)))
     with running(TICKING, python) as child:
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
@@ -115,7 +115,7 @@ def test_an_older_one_is_reported_with_the_fix(tmp_path: Path) -> None:
         assert not list((tmp_path / "agents").iterdir())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_another_users_program_is_not_run_as_ourselves(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"], user=NOBODY) as child:
         try:

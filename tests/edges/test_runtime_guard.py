@@ -90,7 +90,7 @@ def test_growth_per_second_is_placed_by_the_second(tmp_path: Path) -> None:
     assert finding.where[0].endswith("per second")
 
 
-def test_switched_off_there_are_none(tmp_path: Path) -> None:
+def test_with_runtime_none_there_are_no_runtime_levels(tmp_path: Path) -> None:
     request = request_of(
         command=(sys.executable, str(ASYNCIO), "{port}", "healthy"),
         url="http://127.0.0.1:{port}/",
@@ -104,7 +104,7 @@ def test_switched_off_there_are_none(tmp_path: Path) -> None:
     assert of_kind(trial.notes, NoteKind.RUNTIME_COUNTERS_OFF)
 
 
-def test_chosen_by_itself_they_are_levels(tmp_path: Path) -> None:
+def test_the_runtime_is_recognised_and_its_counters_are_levels(tmp_path: Path) -> None:
     request = request_of(
         command=(sys.executable, str(ASYNCIO), "{port}", "healthy"),
         url="http://127.0.0.1:{port}/",

@@ -111,7 +111,7 @@ def test_ctrl_c_is_handled_while_nothing_answers_yet(tmp_path: Path) -> None:
     assert "stopped during the inspection of the program" in said
 
 
-def test_growth_that_nobody_reads_is_no_fault_of_the_service(tmp_path: Path) -> None:
+def test_a_closed_output_of_memory_diff_exits_with_4_without_a_message(tmp_path: Path) -> None:
     before, after = saved(tmp_path / "a", {}), saved(tmp_path / "b", {(("a.py", 1),): (3, 300)})
     argv = [sys.executable, "-m", "harness.cli", "memory", "diff", str(before), str(after)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
@@ -165,7 +165,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-def test_files_that_are_none_or_in_the_wrong_order_are_named(tmp_path: Path) -> None:
+def test_missing_damaged_and_swapped_snapshots_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         Snapshot.load(tmp_path / "missing")
     old, new = saved(tmp_path / "old", {}, 5), saved(tmp_path / "new", {}, 9)

@@ -181,7 +181,7 @@ def test_node_counts_are_exact_and_the_planted_line_is_first(
 @needs_node
 @pytest.mark.parametrize("kind", ["file", pytest.param("later", marks=AGAIN)])
 def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: str, tmp_path: Path) -> None:
-    def who_opens() -> str | None:
+    def opener() -> str | None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/clean", timeout=DEADLINE) as answer:
             return str(answer.headers["X-Open"])
 
@@ -195,7 +195,7 @@ def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: st
         assert not any("string" in site for site in held), "the agent's own record, a Map of stacks, is none"
         closed = reader.attribute(cycle_of(port, "/closed", 60), left=lambda: 0.0)
         assert not any("FileDescriptor" in growth.site for growth in closed.growths), closed.lines()
-        assert who_opens() == "Node", "the functions of Node are back in their place"
+        assert opener() == "Node", "the functions of Node are back in their place"
 
 
 @needs_node
@@ -293,7 +293,7 @@ def test_output_and_exit_of_a_node_are_unchanged(program: str, tmp_path: Path) -
 
 
 @needs_node
-def test_a_node_that_ends_takes_its_socket_along(tmp_path: Path) -> None:
+def test_a_node_process_that_exits_removes_its_socket(tmp_path: Path) -> None:
     env = node.prepare_env(os.environ, tmp_path / "agents")
     seen = "console.log(require('fs').readdirSync(process.env.HARNESS_RUNTIME_DIRECTORY).length)"
     argv = ["node", "-e", f"setTimeout(() => {{ {seen} }}, 100)"]

@@ -19,7 +19,7 @@ from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
 from tests.edges.probe_target import ScriptedProcess
 from tests.edges.servers.clients import line_of, wait_for
-from tests.edges.servers.proof import SERVERS, at_rest, clean_rates, cycle_of, rates, server
+from tests.edges.servers.proof import SERVERS, clean_rates, cycle_of, rates, server, settled_counters
 
 # A reading's own: interned strings and the like; the judge allows the same.
 NOISE = {OBJECTS: 0.0, BLOCKS: 8.0}
@@ -100,10 +100,10 @@ def test_a_blocked_thread_is_found_at_the_line_where_it_waits(
     script: str, path: str, kind: str, key: object, tmp_path: Path
 ) -> None:
     with python_server(script, tmp_path) as (reader, port):
-        before = at_rest(reader, NOISE)
+        before = settled_counters(reader, NOISE)
         cycle = cycle_of(port, path, 100)
         found = reader.attribute(cycle)
-        after = at_rest(reader, {key: 0.0} if key else {})  # type: ignore[dict-item]
+        after = settled_counters(reader, {key: 0.0} if key else {})  # type: ignore[dict-item]
         planted = line_of(SERVERS / script, f"# planted {kind}")
         first = found.growths[0]
         assert first.site.startswith(f"{SERVERS / script}:{planted} in forgotten"), found.lines()

@@ -213,7 +213,7 @@ def test_no_command_that_reads_a_saved_run_shows_a_secret(run: tuple[Path, str, 
     assert {path.name: held for path in made if (held := found_in(path.read_text(errors="replace")))} == {}
 
 
-def test_nothing_that_the_service_logged_is_an_order_to_the_terminal_or_to_ci(
+def test_logged_text_reaches_the_terminal_and_ci_without_control_sequences(
     run: tuple[Path, str, str, Ps],
 ) -> None:
     folder, out, said, _ = run

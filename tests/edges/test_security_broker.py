@@ -18,7 +18,7 @@ import pytest
 import zmq
 
 from harness.experiment.broker import Broker, BrokerSetup
-from tests.edges.unprivileged import as_nobody, needs_root
+from tests.edges.unprivileged import as_user_nobody, needs_root
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 30.0
@@ -73,9 +73,9 @@ def test_the_broker_of_a_run_takes_no_order_of_another_user(tmp_path: Path) -> N
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600
         assert stat.S_IMODE(path.parent.lstat().st_mode) == 0o700
         orders = [{"command": "silence"}, {"command": "stop"}]
-        assert as_nobody(ORDER, endpoint=found._control, orders=orders) == ["no answer"] * 2
+        assert as_user_nobody(ORDER, endpoint=found._control, orders=orders) == ["no answer"] * 2
         path.parent.chmod(0o755)  # the mode of the socket alone keeps others out as well
-        assert as_nobody(ORDER, endpoint=found._control, orders=orders) == ["no answer"] * 2
+        assert as_user_nobody(ORDER, endpoint=found._control, orders=orders) == ["no answer"] * 2
         assert found.ask("stats")["silent"] is False
     assert not path.parent.exists()
 
@@ -103,7 +103,7 @@ def test_over_tcp_every_order_needs_the_token() -> None:
             {"command": "silence", "token": [token[:5]]},
             {"command": "silence", "token": "\udcff"},
         ]
-        answers = as_nobody(ORDER, endpoint=ready["control"], orders=orders)
+        answers = as_user_nobody(ORDER, endpoint=ready["control"], orders=orders)
         assert [each["ok"] for each in answers] == [False] * len(orders)
         assert all("'token' is missing or wrong" in each["error"] for each in answers)
         assert not any(token in each["error"] for each in answers)

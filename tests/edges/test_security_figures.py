@@ -14,7 +14,7 @@ from harness.core.errors import StoreError
 from harness.export.board import Board
 from harness.export.prometheus import Exporter
 from harness.plugin.guarding import turn
-from tests.edges.unprivileged import NOBODY, as_nobody, needs_root
+from tests.edges.unprivileged import NOBODY, as_user_nobody, needs_root
 
 pytest.importorskip("prometheus_client")
 
@@ -30,7 +30,7 @@ def status(port: int, host: str | None, method: str = "GET") -> tuple[int, bytes
     return answer.status, answer.read()
 
 
-def test_metrics_are_not_served_under_a_name_that_was_made_to_resolve_here() -> None:
+def test_metrics_are_not_served_to_a_rebound_host_name() -> None:
     with Exporter("0", Board("pid 1")) as export:
         for host in (f"127.0.0.1:{export.port}", f"localhost:{export.port}", "[::1]:1"):
             code, body = status(export.port, host)
@@ -51,19 +51,17 @@ def ask(method):
 print(json.dumps([ask(method) for method in ("GET", "POST", "PUT", "DELETE")]))
 """
     with Exporter("0", Board("pid 1")) as export:
-        assert as_nobody(code, port=export.port) == [200, 405, 405, 405]
+        assert as_user_nobody(code, port=export.port) == [200, 405, 405, 405]
 
 
 @needs_root
-def test_a_lock_of_another_user_stops_no_guard_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_of_another_user_blocks_no_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its name can be foreseen, so that another user may make it first and hold it."""
     with tempfile.TemporaryDirectory(prefix="lock-") as folder:
         Path(folder).chmod(0o777)
         monkeypatch.setattr(tempfile, "tempdir", folder)
         path = Path(folder) / f"harness-guard-{os.getuid()}.lock"
-        as_nobody(
+        as_user_nobody(
             "open(given['path'], 'w').close(); os.chmod(given['path'], 0o666); print(0)", path=str(path)
         )
         assert path.stat().st_uid == NOBODY

@@ -23,7 +23,7 @@ from harness.runtime.counters import Unavailable
 from harness.runtime.go import GoCounters
 from harness.runtime.node import NodeCounters
 from harness.runtime.python import PythonCounters
-from tests.edges.unprivileged import NOBODY, as_nobody, needs_root, running_as_nobody
+from tests.edges.unprivileged import NOBODY, as_user_nobody, needs_root, running_as_user_nobody
 
 ROOT = Path(__file__).parents[2]
 FORGED = {
@@ -85,7 +85,7 @@ def test_a_forged_agent_of_another_user_is_refused(place: Path, target: int, way
     if way != "its own folder":
         folder.mkdir()
         folder.chmod(0o777)
-    with running_as_nobody(
+    with running_as_user_nobody(
         FORGE, path=str(folder / name), make=way == "its own folder", answer=json.dumps(FORGED)
     ):
         asked = folder
@@ -147,7 +147,7 @@ harness_agent.start(given["folder"])
 print("ready", flush=True)
 signal.pause()
 """
-    with running_as_nobody(code, first=load, agent=str(agent), folder=str(folder)) as process:
+    with running_as_user_nobody(code, first=load, agent=str(agent), folder=str(folder)) as process:
         assert owner(process.pid) == NOBODY
         found = PythonCounters(folder, process.pid, shared=True).read()
         assert found.processes == (process.pid,)
@@ -160,7 +160,7 @@ def test_an_agent_does_not_follow_a_link_of_another_user(place: Path) -> None:
     precious = place / "precious"
     precious.mkdir(mode=0o700)
     link = place / "harness-runtime-0"
-    as_nobody("os.symlink(given['to'], given['at']); print('null')", to=str(precious), at=str(link))
+    as_user_nobody("os.symlink(given['to'], given['at']); print('null')", to=str(precious), at=str(link))
     look = "import harness.runtime.agent, os, sys; print(os.listdir(sys.argv[1]))"
     env = {**os.environ, channel.DIRECTORY: str(link), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -175,7 +175,7 @@ def test_an_agent_does_not_follow_a_link_of_another_user(place: Path) -> None:
 def test_the_executable_of_another_users_undumpable_process_is_not_run() -> None:
     """On Linux /proc/PID of such a process belongs to root, whatever its user is (proc(5), prctl(2))."""
     code = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print('ready', flush=True); sys.stdin.read()"  # PR_SET_DUMPABLE
-    with running_as_nobody(code) as process:
+    with running_as_user_nobody(code) as process:
         assert users(process.pid) == {NOBODY}
         assert f"belongs to user {NOBODY}" in attach.refused(process.pid)
 
@@ -184,7 +184,7 @@ def test_the_executable_of_another_users_undumpable_process_is_not_run() -> None
 def forged_attach_socket(pid: int) -> Iterator[Path]:
     """Another user makes the socket of a JVM that does not listen yet."""
     path = Path(f"/tmp/.java_pid{pid}")
-    with running_as_nobody(FORGE, path=str(path), make=False, answer="0\nforged"):
+    with running_as_user_nobody(FORGE, path=str(path), make=False, answer="0\nforged"):
         try:
             yield path
         finally:
@@ -217,7 +217,7 @@ def test_a_forged_attach_socket_of_a_jvm_is_refused_before_jcmd_runs(
 def test_a_jcmd_that_another_user_could_have_written_is_not_run(place: Path) -> None:
     """It may stand beside the java of the target, whose owner chose the folder."""
     foreign = place / "bin"
-    as_nobody(
+    as_user_nobody(
         "os.mkdir(given['at']); open(given['at'] + '/jcmd', 'w').close(); os.chmod(given['at'] + '/jcmd', 0o755);"
         "print('null')",
         at=str(foreign),
@@ -248,7 +248,7 @@ print("ready", flush=True); print(listener.getsockname()[1], flush=True)
 while True:
     listener.accept()[0].sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
 """
-    with running_as_nobody(code) as process:
+    with running_as_user_nobody(code) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         found = GoCounters(target, f"http://127.0.0.1:{port}").probe()

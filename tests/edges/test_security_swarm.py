@@ -22,7 +22,7 @@ from harness.target.spawn import free_port
 from tests.edges.command_line import SERVICES, SMALL, URL, harness
 from tests.edges.servers.counting_server import CountingServer
 from tests.edges.swarm_cycles import agree, spec, swarm_at, swarm_of, workers_of
-from tests.edges.unprivileged import as_nobody, needs_root
+from tests.edges.unprivileged import as_user_nobody, needs_root
 
 ROOT = Path(__file__).parents[2]
 HEADERS = {"Authorization": "Bearer the-secret-of-the-run"}
@@ -69,7 +69,7 @@ def listening(pid: int) -> list[str]:
 
 
 def attack(endpoints: list[str], pid: int, **keys: str) -> dict[str, object]:
-    answers = as_nobody(JOIN, endpoints=endpoints, keys=keys, version=version("locust"), pid=pid)
+    answers = as_user_nobody(JOIN, endpoints=endpoints, keys=keys, version=version("locust"), pid=pid)
     assert isinstance(answers, dict)
     return answers
 
@@ -113,13 +113,13 @@ print(json.dumps(attempt(lambda: [peer := socket.socket(socket.AF_UNIX), peer.se
 """
     with CountingServer() as server, swarm_of(server.url, tmp_path) as swarm:
         assert swarm.control_path is not None
-        assert "Permission denied" in as_nobody(take, path=str(swarm.control_path))
+        assert "Permission denied" in as_user_nobody(take, path=str(swarm.control_path))
     with CountingServer() as server, swarm_of(server.url, tmp_path / "open", headers=HEADERS) as swarm:
         assert swarm.control_path is not None
         swarm.control_path.parent.chmod(0o755)
         swarm.control_path.chmod(0o666)
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(as_nobody, take, path=str(swarm.control_path))
+            answer = pool.submit(as_user_nobody, take, path=str(swarm.control_path))
             swarm.wait_ready()
             assert answer.result() == "" or "Error" in answer.result()
         assert swarm.cycle(spec(5)).completed == 5
@@ -143,7 +143,7 @@ def test_a_remote_worker_needs_the_secret(tmp_path: Path) -> None:
     """Without CURVE, with another secret, and with the master's key but an unknown one of its own."""
     port = free_port()
     master = f"127.0.0.1:{port}"
-    stranger, stranger_secret = keys_of("another secret of 32 characters!!", "worker")
+    other_public, other_secret = keys_of("another secret of 32 characters!!", "worker")
     wrong_master, _ = keys_of("another secret of 32 characters!!", "master")
     right_master, _ = keys_of(RUN_SECRET, "master")
     with (
@@ -159,7 +159,7 @@ def test_a_remote_worker_needs_the_secret(tmp_path: Path) -> None:
             headers=HEADERS,
         ) as swarm,
     ):
-        ours = {"curve_publickey": stranger, "curve_secretkey": stranger_secret}
+        ours = {"curve_publickey": other_public, "curve_secretkey": other_secret}
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
         env = {**os.environ, SECRET: RUN_SECRET}
         late: list[subprocess.Popen[bytes]] = []
@@ -249,7 +249,7 @@ print(json.dumps([attempt(lambda: post(path)) for path in ("/swarm", "/stop", "/
 """
     port = free_port()
     with CountingServer() as server, swarm_at(server, tmp_path, web_port=port) as swarm:
-        assert as_nobody(press, port=port) == [403] * 3
+        assert as_user_nobody(press, port=port) == [403] * 3
         ledger = swarm.cycle(spec(10))
         agree(ledger, server)
         assert ledger.completed == 10

@@ -26,7 +26,7 @@ def test_a_new_file_is_private(tmp_path: Path) -> None:
     assert mode(tmp_path / "new") == 0o600
 
 
-def test_a_file_that_is_there_keeps_who_may_read_it(tmp_path: Path) -> None:
+def test_an_existing_file_keeps_its_mode(tmp_path: Path) -> None:
     there = tmp_path / "budgets.toml"
     there.write_bytes(b"old")
     there.chmod(0o644)
@@ -35,7 +35,7 @@ def test_a_file_that_is_there_keeps_who_may_read_it(tmp_path: Path) -> None:
     assert mode(there) == 0o644
 
 
-def test_a_link_still_points_to_the_file_that_was_written(tmp_path: Path) -> None:
+def test_a_link_to_the_output_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     real, link = tmp_path / "kept" / "real.toml", tmp_path / "budgets.toml"
     real.write_bytes(b"old")
@@ -45,7 +45,7 @@ def test_a_link_still_points_to_the_file_that_was_written(tmp_path: Path) -> Non
     assert real.read_bytes() == b"new"
 
 
-def test_a_draft_that_somebody_laid_out_as_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_a_planted_link_in_place_of_the_draft_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"theirs")
     (tmp_path / ".verdict.json.new").symlink_to(victim)
@@ -85,7 +85,7 @@ def test_a_link_to_a_device_and_a_named_pipe_stay_what_they_are(tmp_path: Path) 
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(StoreError, match=r"cannot write .*/pipe: No such device or address"):
-        replace_file(pipe, b"told")  # nobody reads it
+        replace_file(pipe, b"told")  # it has no reader
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         replace_file(pipe, b"told")

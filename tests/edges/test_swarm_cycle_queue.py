@@ -83,7 +83,7 @@ def rows(web: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("mode", DISCONNECT_MODES)
-def test_each_way_to_leave_is_seen_on_the_wire(swarm: Swarm, server: CountingServer, mode: str) -> None:
+def test_each_way_to_disconnect_is_seen_on_the_wire(swarm: Swarm, server: CountingServer, mode: str) -> None:
     server.clear()
     ledger = swarm.cycle(spec(20, disconnect=mode))
     agree(ledger, server)
@@ -95,7 +95,7 @@ def test_each_way_to_leave_is_seen_on_the_wire(swarm: Swarm, server: CountingSer
 
 
 @pytest.mark.parametrize("mode", ["fin", "rst", "rst-early", "stall"])
-def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stalled(
+def test_a_stream_that_never_begins_is_held_closed_in_its_mode_and_counted_as_stalled(
     swarm: Swarm, server: CountingServer, mode: str
 ) -> None:
     server.clear()
@@ -113,7 +113,7 @@ def test_a_stream_that_never_begins_is_held_left_in_its_mode_and_counted_as_stal
     assert (ledger.opened, ledger.open_now, ledger.events) == (8, 0, 0)
 
 
-def test_a_dripping_head_is_distinguished_from_silence(tmp_path: Path) -> None:
+def test_a_head_that_arrives_slowly_is_distinguished_from_silence(tmp_path: Path) -> None:
     """Held for its dwell as a silent one is; bytes that never make a whole head are not a sign of life."""
     with serve(drips) as server, swarm_of(server.url, tmp_path, stall_after=1.0) as found:
         ledger = found.cycle(spec(4, 4, dwell=1.5))
@@ -163,7 +163,9 @@ def test_an_idle_cycle_opens_nothing(swarm: Swarm, server: CountingServer) -> No
     assert ledger.seconds >= 0.2
 
 
-def test_a_cancelled_cycle_leaves_at_once_and_keeps_its_count(swarm: Swarm, server: CountingServer) -> None:
+def test_a_cancelled_cycle_disconnects_at_once_and_keeps_its_count(
+    swarm: Swarm, server: CountingServer
+) -> None:
     server.clear()
     seen: list[Ledger] = []
     ledger = swarm.cycle(

@@ -30,7 +30,7 @@ ANSWERS = (
 STREAMS = 800
 
 
-def spoilt(answer: bytes, rng: random.Random) -> bytes:
+def corrupted(answer: bytes, rng: random.Random) -> bytes:
     """The answer with a few bytes changed, lost or added."""
     data = bytearray(answer)
     for _ in range(rng.choice((0, 0, 1, 3, 8)) if data else 0):
@@ -60,7 +60,7 @@ def garbage(seed: int) -> Iterator[int]:
             with peer, contextlib.suppress(OSError):
                 peer.settimeout(1.0)
                 peer.recv(4096)
-                rest = spoilt(rng.choice(ANSWERS), rng)
+                rest = corrupted(rng.choice(ANSWERS), rng)
                 while rest:
                     size = rng.randrange(1, len(rest) + 1) if rng.random() < 0.5 else len(rest)
                     peer.sendall(rest[:size])

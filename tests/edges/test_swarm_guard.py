@@ -74,7 +74,7 @@ class Alive:
         return ()
 
 
-def test_a_head_that_drips_holds_up_no_guard() -> None:
+def test_a_head_that_arrives_slowly_delays_no_guard() -> None:
     """Each byte comes within the socket's own timeout."""
 
     def script(it: Connection) -> str:
@@ -121,7 +121,7 @@ def test_options_that_the_swarm_would_refuse_are_refused_at_once(
         (0.0, {"threads": 5.0}, 0, 0),
     ],
 )
-def test_the_retention_time_is_what_was_asked_else_the_budgets_else_a_minute(
+def test_the_retention_time_is_that_of_the_option_else_of_the_budget_else_a_minute(
     tmp_path: Path, asked_for: float | None, retain: dict[str, float], everything: float, threads: float
 ) -> None:
     setup = setup_for(asked(tmp_path, retention=asked_for, budget=Budget(retain=retain)))

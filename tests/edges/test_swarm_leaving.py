@@ -43,7 +43,7 @@ def left(user: Any, path: str, way: str) -> str:
 
 @pytest.mark.parametrize("way", list(WAYS))
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
-def test_a_user_leaves_in_the_requested_way(
+def test_a_user_disconnects_in_the_requested_way(
     ask: Driver, pem: tuple[Path, ssl.SSLContext], way: str, secure: bool
 ) -> None:
     def script(it: Connection) -> str:
@@ -59,7 +59,7 @@ def test_a_user_leaves_in_the_requested_way(
     assert server.returned == [WAYS[way]]
 
 
-def test_fin_stays_fin_while_the_service_sends_on_and_on(ask: Driver) -> None:
+def test_a_client_closes_with_fin_while_the_service_still_sends(ask: Driver) -> None:
     """What has not been read would make close(2) send RST."""
 
     def script(it: Connection) -> str:
@@ -95,7 +95,7 @@ def left_early(user: Any, path: str) -> list[Any]:
         return list(stream)
 
 
-def test_a_user_may_leave_before_its_stream_begins(ask: Driver) -> None:
+def test_a_user_may_disconnect_before_its_stream_begins(ask: Driver) -> None:
     with serve(lambda it: it.wait_gone()) as server:
         got = ask(left_early, server.url, "/")
         server.wait(lambda: server.returned)

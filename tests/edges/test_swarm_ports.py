@@ -19,7 +19,7 @@ print(ports.all_ports())
 
 
 @pytest.mark.parametrize("text", [None, "a b"])
-def test_an_unknown_range_asks_for_nothing(tmp_path: Path, text: str | None) -> None:
+def test_an_unknown_port_range_is_no_reading(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "range"
     if text is not None:
         path.write_text(text)

@@ -51,7 +51,7 @@ def test_point_15_reconnect_after_the_end_or_a_network_error(ask: Driver, end: s
     assert got.errors == ({f"life /: {cause}": 1} if cause else {})
 
 
-def test_point_15_a_service_that_is_away_is_awaited(ask: Driver) -> None:
+def test_point_15_a_client_reconnects_until_the_service_is_back(ask: Driver) -> None:
     def script(it: Connection) -> None:
         it.send(STREAM + b"id: 1\ndata: a\n\n" if it.number == 1 else b"")
         if it.number in (2, 3):
@@ -151,7 +151,7 @@ def closed_with_events_waiting(user: Any, path: str) -> list[str]:
     return seen
 
 
-def test_point_16_nothing_is_given_out_after_close(ask: Driver) -> None:
+def test_point_16_no_event_is_returned_after_close(ask: Driver) -> None:
     def script(it: Connection) -> str:
         it.send(STREAM + b"data: a\n\ndata: b\n\ndata: c\n\n")
         return it.wait_gone()

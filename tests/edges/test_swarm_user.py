@@ -117,7 +117,7 @@ DRIPS = {
 }
 
 
-def test_a_dripping_response_ends_by_the_stall_time(ask: Driver) -> None:
+def test_a_response_that_arrives_byte_by_byte_ends_by_the_stall_time(ask: Driver) -> None:
     def script(it: Connection) -> str:
         it.send(DRIPS[it.asked.target])
         return it.drip()
@@ -157,7 +157,7 @@ def body_that_drips(user: Any, path: str) -> str:
         return next(stream).data
 
 
-def test_a_body_that_drips_is_alive(ask: Driver) -> None:
+def test_a_body_that_arrives_slowly_is_no_stall(ask: Driver) -> None:
     def script(it: Connection) -> None:
         it.send(STREAM)
         for byte in b"data: drip\n\n":

@@ -210,7 +210,7 @@ def test_cookies_come_back_and_credentials_stay_within_their_origin(ask: Driver)
     ]
 
 
-def test_a_late_head_is_waited_for(ask: Driver) -> None:
+def test_a_client_waits_for_a_late_response_head(ask: Driver) -> None:
     def script(it: Connection) -> None:
         time.sleep(0.2)  # longer than a stream counts as being opened
         it.send(EVENT)

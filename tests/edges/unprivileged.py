@@ -41,7 +41,7 @@ def argv(code: str, *, first: str = "", **given: Any) -> list[str]:
     return [sys.executable, "-c", f"{IMPORTS}\n{first}\n{DROP}\n{code}", json.dumps(given)]
 
 
-def as_nobody(code: str, **given: Any) -> Any:
+def as_user_nobody(code: str, **given: Any) -> Any:
     """Run an attack; what it printed as JSON. ``given`` holds the arguments."""
     done = subprocess.run(argv(code, **given), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,7 @@ def as_nobody(code: str, **given: Any) -> Any:
 
 
 @contextmanager
-def running_as_nobody(code: str, *, first: str = "", **given: Any) -> Iterator[subprocess.Popen[str]]:
+def running_as_user_nobody(code: str, *, first: str = "", **given: Any) -> Iterator[subprocess.Popen[str]]:
     """An attacker that stays. Its first line of output says that it is ready."""
     process = subprocess.Popen(
         argv(code, first=first, **given),

@@ -79,7 +79,7 @@ def test_a_direction_whose_reader_is_slow_holds_a_bounded_buffer(reverse: bool) 
 
 
 @pytest.mark.parametrize("most", [0, 1, 2])
-def test_exactly_as_many_peers_as_allowed_are_let_in(most: int, until: Until) -> None:
+def test_exactly_as_many_peers_as_allowed_are_accepted(most: int, until: Until) -> None:
     with no_leaks(), proxied() as (proxy, _):
         proxy.change(max_peers=most)
         until(
@@ -201,7 +201,7 @@ def test_only_a_final_reply_answers_a_request(fault: str, asked: int, unanswered
     ("final_flags", "unanswered"),
     [((), 1), ((False,), 1), ((True,), 0), ((False, True), 0), ((True, True), 0)],
 )
-def test_a_fault_that_answers_itself_counts_by_its_final_reply(
+def test_an_answer_of_a_fault_is_counted_by_its_final_reply(
     final_flags: tuple[bool, ...], unanswered: int
 ) -> None:
     script = Script()

@@ -122,7 +122,7 @@ def test_a_late_reply_is_sent_after_the_clients_timeout() -> None:
     assert script.stat("unanswered") == 0
 
 
-def test_one_behind_answers_the_question_before() -> None:
+def test_one_behind_sends_the_reply_to_the_previous_request() -> None:
     script = Script()
     number = script.on("one-behind")
     assert script.asks(b"1") == []
@@ -462,7 +462,7 @@ def test_stop_heartbeat_outwards() -> None:
 
 
 @pytest.mark.parametrize(("direction", "beats"), [("in", 1), ("both", 0)])
-def test_stop_heartbeat_inwards_makes_the_broker_forget_the_worker(direction: str, beats: int) -> None:
+def test_stop_heartbeat_inwards_makes_the_broker_remove_the_worker(direction: str, beats: int) -> None:
     script = with_worker()
     script.on("stop-heartbeat", direction=direction)
     assert len(script.waits(2.5)) == beats
@@ -481,7 +481,7 @@ def test_heartbeat_interval_changes_and_is_restored() -> None:
     assert script.broker.state.interval == 2.5
 
 
-def test_disconnect_out_of_the_blue_hits_the_matching_workers() -> None:
+def test_an_unprovoked_disconnect_is_sent_to_the_matching_workers() -> None:
     script = with_worker()
     script.worker(mdp.encode_worker_ready("plantd", "play"), identity=B)
     script.on("disconnect", service="wo*")

@@ -190,19 +190,24 @@ def test_connections_count_from_accepted_to_disconnected(monitor: tuple[Monitor,
     assert (one.failed_handshakes, one.peers) == (3, 0)
 
 
-def test_an_identity_belongs_to_a_connection_and_goes_with_it(monitor: tuple[Monitor, Events]) -> None:
+def test_an_identity_belongs_to_a_connection_and_ends_with_it(monitor: tuple[Monitor, Events]) -> None:
     one, events = monitor
     events.waiting = [(zmq.EVENT_ACCEPTED, 7), (zmq.EVENT_ACCEPTED, 8)]
-    one.meet(b"a", 7)
+    one.record_identity(b"a", 7)
     assert events.waiting == [], "the events before it are taken in"
-    assert (one.knows(b"a"), one.identities, one.identities_seen) == (True, 1, 1)
-    one.meet(b"b", 7)  # another identity on the same connection takes its place
-    assert (one.knows(b"a"), one.knows(b"b"), one.identities, one.identities_seen) == (False, True, 1, 2)
-    one.meet(b"c", 8)
+    assert (one.is_connected(b"a"), one.identities, one.identities_seen) == (True, 1, 1)
+    one.record_identity(b"b", 7)  # another identity on the same connection takes its place
+    assert (one.is_connected(b"a"), one.is_connected(b"b"), one.identities, one.identities_seen) == (
+        False,
+        True,
+        1,
+        2,
+    )
+    one.record_identity(b"c", 8)
     # A descriptor is reused at once: its earlier connection has ended.
     events.waiting = [(zmq.EVENT_ACCEPTED, 8)]
     one.drain()
-    assert (one.knows(b"c"), one.identities, one.peers) == (False, 1, 2)
+    assert (one.is_connected(b"c"), one.identities, one.peers) == (False, 1, 2)
     events.waiting = [(zmq.EVENT_DISCONNECTED, 7)]
     one.drain()
     assert (one.identities, one.peers) == (0, 1)
@@ -213,11 +218,11 @@ def test_a_peer_that_disconnected_at_once_is_counted_but_not_known(
     connection: int | None, monitor: tuple[Monitor, Events]
 ) -> None:
     one, _ = monitor
-    one.meet(b"a", connection)
-    assert (one.identities_seen, one.identities, one.knows(b"a")) == (1, 0, False)
+    one.record_identity(b"a", connection)
+    assert (one.identities_seen, one.identities, one.is_connected(b"a")) == (1, 0, False)
 
 
-def test_a_storm_of_connections_is_taken_in_by_portions(monitor: tuple[Monitor, Events]) -> None:
+def test_many_simultaneous_connections_are_accepted_in_portions(monitor: tuple[Monitor, Events]) -> None:
     one, events = monitor
     events.waiting = [(zmq.EVENT_ACCEPTED, number) for number in range(MAX_EVENTS + 5)]
     one.drain()
@@ -390,7 +395,7 @@ def test_the_ends_of_a_range_are_in_it(spec: dict[str, Any]) -> None:
     assert parse(spec).fault.name == spec["fault"]
 
 
-def test_what_is_as_usual_is_left_out_of_a_description() -> None:
+def test_defaults_are_left_out_of_a_description() -> None:
     usual = {
         "service": "*", "message": "*", "identity": "", "nth": 0, "every": 1, "probability": 1.0, "times": 0,
         "after": 0.0, "until": 1e9,
@@ -471,7 +476,7 @@ def test_a_fault_sees_the_service_of_every_message() -> None:
     ]  # fmt: skip
 
 
-def test_a_farewell_names_the_service_of_its_worker() -> None:
+def test_a_disconnect_message_names_the_service_of_its_worker() -> None:
     broker = scripted()
     broker.receive(b"w", mdp.encode_worker_ready("plantd", "echo"), 0.0)
     _, (farewell,) = broker.add_fault(parse({"fault": "disconnect"}), 1.0)

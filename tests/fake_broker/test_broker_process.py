@@ -246,7 +246,7 @@ def test_a_peer_that_does_not_read_delays_no_other(start: Start) -> None:
     assert broker.check(client, "state", b"x").body == (b"x",)
 
 
-def test_no_input_stops_it(start: Start, until: Any) -> None:
+def test_no_input_stops_the_broker(start: Start, until: Any) -> None:
     """Random frames to a real ROUTER, random bytes to its port and to the control socket, with faults on."""
     broker = start("--quirks", "plantd")
     peer = broker.dealer()
@@ -411,7 +411,7 @@ def test_a_journal_that_is_no_regular_file_is_refused_and_stays_what_it_is(tmp_p
     finally:
         os.close(reader)
     with pytest.raises(OSError, match="No such device or address"):
-        Journal(pipe)  # nobody reads it
+        Journal(pipe)  # it has no reader
     assert stat.S_IMODE(pipe.stat().st_mode) & 0o044
     before = Path("/dev/null").stat().st_mode
     with pytest.raises(OSError, match="not a regular file"):
@@ -444,7 +444,7 @@ def test_an_unwritable_journal_is_one_line_and_exit_4(tmp_path: Path) -> None:
         (("--nonsense",), "No such option"),
     ],
 )
-def test_nonsense_options_are_named_and_exit_2(options: tuple[str, ...], expected: str) -> None:
+def test_invalid_options_are_named_and_exit_with_2(options: tuple[str, ...], expected: str) -> None:
     done = run(*options)
     assert done.returncode == 2
     assert expected in done.stderr

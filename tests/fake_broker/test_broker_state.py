@@ -97,7 +97,7 @@ def test_the_longest_idle_worker_gets_the_request() -> None:
     assert script.asks("echo", b"2")[0][0] == OTHER
 
 
-def test_workers_get_heartbeats_and_a_mute_one_is_forgotten() -> None:
+def test_workers_get_heartbeats_and_a_silent_one_is_removed() -> None:
     script = Script()
     script.ready(worker=WORKER)
     script.ready(worker=OTHER)
@@ -210,7 +210,7 @@ def test_the_plantd_quirks() -> None:
     assert (script.stat("workers"), script.stat("working")) == (1, 1)
 
 
-def test_nonsense_is_counted_and_changes_nothing() -> None:
+def test_malformed_messages_are_counted_and_change_nothing() -> None:
     script = Script()
     assert script.says(CLIENT, []) == []
     assert script.says(CLIENT, [b"MDPC02", b"\x09", b"x", b"y"]) == []
@@ -230,7 +230,7 @@ def test_waiting_requests_and_service_names_are_bounded() -> None:
     assert sum(counted.values()) == MAX_PENDING + 50
 
 
-def test_a_restart_forgets_workers_and_requests_but_not_the_counts() -> None:
+def test_a_restart_drops_workers_and_requests_but_not_the_counts() -> None:
     script = Script()
     script.ready()
     script.asks("echo", b"at work")

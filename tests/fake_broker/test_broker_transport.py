@@ -70,7 +70,7 @@ def test_finish(broker: Any) -> None:
     broker.until("peers", 0)
 
 
-def test_a_finish_is_one_even_when_bytes_are_on_their_way(until: Any) -> None:
+def test_a_connection_is_finished_even_while_bytes_are_in_transit(until: Any) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as behind,
         Proxy("127.0.0.1", 0, behind.getsockname()) as proxy,
@@ -129,7 +129,7 @@ def test_slices(broker: Any) -> None:
     assert time.monotonic() - began > 0.05
 
 
-def test_pause_lets_the_handshake_hang(broker: Any) -> None:
+def test_pause_leaves_the_handshake_pending(broker: Any) -> None:
     broker.order("fault", fault="pause", delay=0.2)
     began = time.monotonic()
     client = broker.dealer()

@@ -20,7 +20,7 @@ def measured(rate: float, *, metric: str = "fds", kind: str = "eventfd", half: f
     )
 
 
-def night(number: int, *metrics: Measured, target: str = "app.py /events", **more: object) -> RunEntry:
+def nightly_run(number: int, *metrics: Measured, target: str = "app.py /events", **more: object) -> RunEntry:
     """One nightly run."""
     leaking = any(one.status == "leaking" for one in metrics)
     outcome = "leaking" if leaking else "bounded"
@@ -38,10 +38,10 @@ def night(number: int, *metrics: Measured, target: str = "app.py /events", **mor
     return replace(entry, **more)  # type: ignore[arg-type]
 
 
-def nights(rates: Sequence[float], **more: object) -> list[RunEntry]:
+def nightly_runs(rates: Sequence[float], **more: object) -> list[RunEntry]:
     """One run for each rate of ``fds/eventfd``; ``threads`` stays at zero."""
     return [
-        night(number, measured(rate), measured(0.0, metric="threads", kind=""), **more)  # type: ignore[arg-type]
+        nightly_run(number, measured(rate), measured(0.0, metric="threads", kind=""), **more)  # type: ignore[arg-type]
         for number, rate in enumerate(rates)
     ]
 
@@ -49,4 +49,4 @@ def nights(rates: Sequence[float], **more: object) -> list[RunEntry]:
 def month(leak_from: int = 18, length: int = 30, seed: int = 1) -> list[RunEntry]:
     """A month with a leak of 0.21 descriptors per connection from one night on."""
     noise = random.Random(seed)
-    return nights([(0.21 if n >= leak_from else 0.0) + noise.gauss(0, 0.0007) for n in range(length)])
+    return nightly_runs([(0.21 if n >= leak_from else 0.0) + noise.gauss(0, 0.0007) for n in range(length)])

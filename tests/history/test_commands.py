@@ -19,7 +19,7 @@ from harness.cli import main
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
 from tests.edges.command_line import HARNESS, SERVICES, SMALL, TIMEOUT, URL, environment, harness
-from tests.history.nightly_runs import measured, month, night
+from tests.history.nightly_runs import measured, month, nightly_run
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"), "{port}")
@@ -68,7 +68,7 @@ def test_list_filters_and_states_when_nothing_matches(kept: Path) -> None:
 
 def test_export_as_csv_and_json_lines(kept: Path) -> None:
     with History(str(kept / "reports" / "history.db")) as more:
-        more.add(night(99, measured(0.0), branch="=HYPERLINK(1)"))
+        more.add(nightly_run(99, measured(0.0), branch="=HYPERLINK(1)"))
     done = history(kept, "export", "--metric", "fds", "--out", "runs.csv")
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader((kept / "runs.csv").open()))
@@ -81,7 +81,7 @@ def test_export_as_csv_and_json_lines(kept: Path) -> None:
     assert {one["metric"] for one in found} == {"fds", "threads"}
 
 
-def test_prune_shows_first_and_removes_with_yes(kept: Path) -> None:
+def test_prune_removes_runs_only_with_yes(kept: Path) -> None:
     first = history(kept, "prune", "--keep-last", "3", "--keep-failures")
     assert first.stdout.splitlines()[-1] == "18 runs of 30 would be removed; add --yes"
     again = history(kept, "prune", "--keep-last", "3", "--keep-failures", "--yes")
@@ -90,7 +90,7 @@ def test_prune_shows_first_and_removes_with_yes(kept: Path) -> None:
     assert history(kept, "prune").returncode == 2
 
 
-def test_prune_removes_folders_of_its_runs_alone(tmp_path: Path) -> None:
+def test_prune_removes_only_the_folders_of_pruned_runs(tmp_path: Path) -> None:
     out = tmp_path / "reports"
     first, second = (keep_sample(out / name) for name in ("one", "two"))
     assert history(tmp_path, "add", "reports").stdout.startswith(
@@ -189,7 +189,7 @@ def test_a_guard_records_what_makes_it_comparable(tmp_path: Path) -> None:
     assert 0 < fds.high < 0.2
 
 
-def test_a_history_that_cannot_be_written_costs_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
+def test_a_history_that_cannot_be_written_changes_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(b"no database" * 1000)
     done = harness(
         "guard",
@@ -234,7 +234,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_history_is_never_a_link_to_the_world(tmp_path: Path) -> None:
+def test_a_history_is_readable_only_by_its_owner(tmp_path: Path) -> None:
     """Other users of the machine must not read the output of services."""
     old = os.umask(0)
     try:

@@ -21,17 +21,17 @@ from harness.core.errors import ConfigError, HistoryError
 from harness.history import database, migrations
 from harness.history.record import History, RunFilter
 from harness.history.tables import metadata
-from tests.history.nightly_runs import measured, month, night, nights
+from tests.history.nightly_runs import measured, month, nightly_run, nightly_runs
 from tests.history.postgres import Server
 
 WRITER = """
 import sys
 from harness.history.record import History
-from tests.history.nightly_runs import measured, night
+from tests.history.nightly_runs import measured, nightly_run
 place, writer = sys.argv[1], int(sys.argv[2])
 for number in range(5):
     with History(place) as history:
-        assert history.add(night(100 * writer + number, measured(0.0)))
+        assert history.add(nightly_run(100 * writer + number, measured(0.0)))
 """
 
 
@@ -44,15 +44,15 @@ def test_added_runs_are_found_again_whole_and_in_order(place: str) -> None:
 
 
 def test_a_run_is_recorded_once(place: str) -> None:
-    (entry,) = nights([0.0])
+    (entry,) = nightly_runs([0.0])
     with History(place) as history:
         assert [history.add(entry), history.add(entry)] == [True, False]
         assert history.find() == [entry]
 
 
-def test_a_run_that_was_resumed_replaces_what_it_had_shown_before(place: str) -> None:
-    before, other = nights([0.0, 0.0])
-    after = replace(night(0, measured(0.21)), digest="f" * 64)
+def test_a_resumed_run_replaces_its_earlier_entry(place: str) -> None:
+    before, other = nightly_runs([0.0, 0.0])
+    after = replace(nightly_run(0, measured(0.21)), digest="f" * 64)
     with History(place) as history:
         for entry in (before, other, after):
             assert history.add(entry)
@@ -61,8 +61,10 @@ def test_a_run_that_was_resumed_replaces_what_it_had_shown_before(place: str) ->
 
 def test_filters(place: str) -> None:
     entries = month()
-    other = night(40, measured(0.0), target="server /api", branch="fix")
-    odd = night(41, measured(0.0, metric="memory"), outcome="crashed", dirty=None, ci_job="%_' \0 \udcff ☃")
+    other = nightly_run(40, measured(0.0), target="server /api", branch="fix")
+    odd = nightly_run(
+        41, measured(0.0, metric="memory"), outcome="crashed", dirty=None, ci_job="%_' \0 \udcff ☃"
+    )
     with History(place) as history:
         for entry in (*entries, other, odd):
             history.add(entry)
@@ -84,18 +86,18 @@ def test_filters(place: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["\udcff /events", "a\0b /events"])
-def test_a_name_that_a_database_cannot_hold_is_found_as_it_was_given(place: str, name: str) -> None:
+def test_a_name_that_is_not_utf8_is_found_again(place: str, name: str) -> None:
     """Bytes of a command line that are not UTF-8 are lone surrogates."""
     with History(place) as history:
-        entry = night(3, measured(0.0), target=name)
+        entry = nightly_run(3, measured(0.0), target=name)
         assert history.add(entry)
         assert [one.run_id for one in history.find(RunFilter(target=name))] == [entry.run_id]
         assert history.find(RunFilter(commit=name, outcome=name)) == []
         assert history.run(name) == []
-        history.before(night(4, measured(0.0), target=name))
+        history.before(nightly_run(4, measured(0.0), target=name))
 
 
-def test_forgotten_runs_take_their_metrics_with_them(place: str) -> None:
+def test_removing_runs_removes_their_metrics(place: str) -> None:
     entries = month()
     with History(place) as history:
         for entry in entries:
@@ -107,7 +109,7 @@ def test_forgotten_runs_take_their_metrics_with_them(place: str) -> None:
     assert left == sum(len(trial.metrics) for entry in entries[20:] for trial in entry.trials)
 
 
-def test_writers_that_start_at_once_on_no_database_lose_nothing(place: str) -> None:
+def test_concurrent_writers_create_the_database_and_lose_no_run(place: str) -> None:
     command = [sys.executable, "-c", WRITER, place]
     root = Path(__file__).parents[2]
     running = [
@@ -136,7 +138,7 @@ def test_a_writer_waits_for_the_one_before_instead_of_failing(tmp_path: Path) ->
             failed.append(error)
 
     with History(str(tmp_path / "history.db")) as history:
-        history.add(nights([0.0])[0])
+        history.add(nightly_runs([0.0])[0])
         other = threading.Thread(target=second)
         with history.database.writing() as connection:
             other.start()
@@ -147,7 +149,7 @@ def test_a_writer_waits_for_the_one_before_instead_of_failing(tmp_path: Path) ->
         assert (failed, history.find()) == ([], [])
 
 
-def test_migrations_make_the_tables_that_the_code_uses(place: str) -> None:
+def test_migrations_create_the_tables_that_the_code_uses(place: str) -> None:
     with History(place) as history, history.database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
@@ -170,9 +172,9 @@ def test_a_history_at_the_newest_schema_is_opened_without_alembic(tmp_path: Path
     assert said == ["True\n", "False\n"], "it is made by Alembic, and opened again without"
 
 
-def test_a_newer_schema_is_one_clear_error_and_left_alone(place: str) -> None:
+def test_a_newer_schema_is_one_clear_error_and_stays_unchanged(place: str) -> None:
     with History(place) as history:
-        history.add(nights([0.0])[0])
+        history.add(nightly_runs([0.0])[0])
         with history.database.writing() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(
@@ -182,7 +184,7 @@ def test_a_newer_schema_is_one_clear_error_and_left_alone(place: str) -> None:
 
 
 def test_a_run_that_fails_halfway_leaves_nothing(place: str) -> None:
-    entry = nights([0.0])[0]
+    entry = nightly_runs([0.0])[0]
     broken = replace(entry.trials[0], metrics=(replace(entry.trials[0].metrics[0], rate=None),))  # type: ignore[arg-type]
     with History(place) as history:
         with pytest.raises(HistoryError):
@@ -202,7 +204,7 @@ def test_a_file_is_private_and_in_wal_mode(tmp_path: Path) -> None:
 def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
     path = str(tmp_path / "history.db")
     with History(path) as writer, History(path) as reader:
-        writer.add(nights([0.0])[0])
+        writer.add(nightly_runs([0.0])[0])
         with writer.database.writing() as connection:
             connection.execute(text("DELETE FROM runs"))
             assert len(reader.find()) == 1
@@ -217,10 +219,10 @@ def test_a_locked_file_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(
             HistoryError, match=r"another program has locked it for 0.2 s; harness history add RUN"
         ):
-            history.add(nights([0.0])[0])
+            history.add(nightly_runs([0.0])[0])
         holder.execute("ROLLBACK")
         holder.close()
-        assert history.add(nights([0.0])[0])
+        assert history.add(nightly_runs([0.0])[0])
 
 
 def test_a_damaged_file_is_one_clear_error(tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_another_database_is_a_usage_error(place: str) -> None:
         History(place)
 
 
-def test_tables_of_other_programs_are_left_alone(postgresql: Server) -> None:
+def test_tables_of_other_programs_stay_unchanged(postgresql: Server) -> None:
     url = postgresql.database()
     name = url.partition("@/")[2].partition("?")[0]
     postgresql.ask("CREATE TABLE runs (mine int)", name)

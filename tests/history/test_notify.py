@@ -15,7 +15,7 @@ from harness.export import webhook
 from harness.export.webhook import Webhook
 from harness.history.record import History
 from tests.edges.command_line import SERVICES, SMALL, URL, harness
-from tests.history.nightly_runs import measured, night, nights
+from tests.history.nightly_runs import measured, nightly_run, nightly_runs
 from tests.history.webhook_server import SECRET, receiver
 
 SAYS = (
@@ -28,14 +28,14 @@ def changes(*outcomes: str) -> list[tuple[str, str]]:
     """(previous, outcome) of every notice of a sequence of runs."""
     found, earlier = [], []
     for number, outcome in enumerate(outcomes):
-        entry = night(number, measured(0.0))
+        entry = nightly_run(number, measured(0.0))
         entry = replace(entry, trials=(replace(entry.trials[0], outcome=outcome),))
         found += [(one.previous, one.trial.outcome) for one in notices(entry, earlier)]
         earlier.append(entry)
     return found
 
 
-def test_changes_there_and_back_are_reported_once() -> None:
+def test_each_change_of_outcome_is_reported_once() -> None:
     sent = changes("bounded", "bounded", "leaking", "leaking", "crashed", "bounded", "bounded")
     assert sent == [("bounded", "leaking"), ("leaking", "crashed"), ("crashed", "bounded")]
 
@@ -45,7 +45,7 @@ def test_a_first_run_is_notified_only_if_it_fails() -> None:
     assert changes("leaking", "leaking") == [("", "leaking")]
 
 
-def test_nights_that_decide_nothing_change_nothing() -> None:
+def test_inconclusive_runs_are_no_change_of_outcome() -> None:
     assert changes("bounded", "inconclusive", "infrastructure", "bounded") == []
     assert changes("leaking", "inconclusive", "leaking", "infrastructure", "bounded") == [
         ("", "leaking"),
@@ -53,15 +53,15 @@ def test_nights_that_decide_nothing_change_nothing() -> None:
     ]
 
 
-def test_other_branches_and_targets_are_other_stories() -> None:
-    first, second = nights([0.0, 0.21])
+def test_runs_are_compared_only_within_a_branch_and_a_target() -> None:
+    first, second = nightly_runs([0.0, 0.21])
     assert len(notices(second, [first])) == 1
     assert notices(second, [replace(first, branch="topic")])[0].previous == ""
-    assert notices(second, [night(0, measured(0.0), target="other")])[0].previous == ""
+    assert notices(second, [nightly_run(0, measured(0.0), target="other")])[0].previous == ""
 
 
 def test_the_text_is_for_slack_and_mentions_no_user() -> None:
-    first, second = nights([0.0, 0.21])
+    first, second = nightly_runs([0.0, 0.21])
     trial = replace(second.trials[0], target="<!channel> & <https://x|y>\n\x1b[31m", explanation="a" * 9000)
     before = replace(first, trials=(replace(first.trials[0], target=trial.target),))
     (notice,) = notices(replace(second, trials=(trial,)), [before])
@@ -94,7 +94,9 @@ def test_a_server_that_refuses_is_one_error_without_the_address(answers: tuple[i
     assert SECRET not in str(failed.value)
 
 
-def test_a_server_that_never_answers_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sending_to_a_server_that_never_answers_is_given_up_after_four_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(webhook, "TIMEOUT", 0.2)
     with receiver(0) as hook, pytest.raises(NotificationError, match="no notification to 127"):
         Webhook(hook.url).send({"text": "x"}, pause=lambda _: None)
@@ -127,7 +129,7 @@ def test_an_address_that_is_invalid_is_refused_without_showing_it(url: str) -> N
 )
 def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Path) -> None:
     with History(str(tmp_path / "reports" / "history.db")) as history:
-        history.add(night(0, measured(0.0), target="plain", branch=""))
+        history.add(nightly_run(0, measured(0.0), target="plain", branch=""))
     with receiver(200) as hook:
         option = ("--notify", hook.url) if by == "option" else ()
         env = {"HARNESS_HISTORY": ""} | ({"HARNESS_NOTIFY": hook.url} if by == "environment" else {})
@@ -146,7 +148,7 @@ def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Pa
             assert SECRET.encode() not in (Path(folder) / name).read_bytes(), name
 
 
-def test_a_webhook_that_is_unreachable_costs_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
+def test_an_unreachable_webhook_changes_neither_verdict_nor_exit_code(tmp_path: Path) -> None:
     """A service that requires a login is judged within a second; its notification is like that of a leak."""
     done = harness(
         "guard", *SMALL, "--quiet", "--notify", f"http://127.0.0.1:9/{SECRET}", "--out", "run", "--url", URL, "--",

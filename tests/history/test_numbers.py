@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from harness.cli import cli, ended
 from harness.history.record import History
-from tests.history.nightly_runs import measured, night
+from tests.history.nightly_runs import measured, nightly_run
 
 HUGE = "99999999999999999999"
 ARGUMENTS = (
@@ -28,12 +28,12 @@ ARGUMENTS = (
 
 
 @pytest.mark.parametrize("words", ARGUMENTS, ids=lambda words: " ".join(words)[:50])
-def test_what_no_range_and_no_calendar_holds_is_a_usage_error(
+def test_numbers_and_dates_out_of_range_are_usage_errors(
     words: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = tmp_path / "history.db"
     with History(str(place)) as history:
-        history.add(night(1, measured(0.0)))
+        history.add(nightly_run(1, measured(0.0)))
     error = CliRunner().invoke(cli, [*words, "--history", str(place)], standalone_mode=False).exception
     assert error is not None
     capsys.readouterr()
@@ -44,10 +44,10 @@ def test_what_no_range_and_no_calendar_holds_is_a_usage_error(
     assert "defect" not in printed
 
 
-def test_the_widest_numbers_that_are_taken_work(tmp_path: Path) -> None:
+def test_the_largest_accepted_numbers_work(tmp_path: Path) -> None:
     place = tmp_path / "history.db"
     with History(str(place)) as history:
-        history.add(night(1, measured(0.0)))
+        history.add(nightly_run(1, measured(0.0)))
     for words in (
         ("history", "prune", "--keep-days", "1000000", "--keep-last", "1000000"),
         ("history", "list", "--last", "1000000", "--since", "0001-01-01", "--until", "9999-12-31"),

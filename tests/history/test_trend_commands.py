@@ -11,7 +11,7 @@ from harness.core.record import RunRecord
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
 from tests.edges.command_line import harness
-from tests.history.nightly_runs import month, nights
+from tests.history.nightly_runs import month, nightly_runs
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 OWN = {"HARNESS_HISTORY": ""}
@@ -93,9 +93,9 @@ def test_runs_that_share_nothing_are_inconclusive(tmp_path: Path) -> None:
     assert (done.returncode, "nothing to compare" in done.stdout) == (3, True)
 
 
-def test_a_short_history_names_what_it_needs(tmp_path: Path) -> None:
+def test_a_history_that_is_too_short_reports_how_many_runs_it_needs(tmp_path: Path) -> None:
     with History(str(tmp_path / "h.db")) as history:
-        for entry in nights([0.0] * 5):
+        for entry in nightly_runs([0.0] * 5):
             history.add(entry)
     done = harness("trend", "--history", "h.db", "--fail-on", "regression", cwd=tmp_path)
     assert (done.returncode, "needs at least 8 runs" in done.stdout) == (0, True)

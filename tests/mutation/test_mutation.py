@@ -61,7 +61,7 @@ def test_constants_comparisons_and_logic_are_mutated_and_annotations_are_not(ope
     assert all(one.source != SOURCE for one in found)
 
 
-def test_a_sentence_is_not_taken_away_and_a_word_is(operators: Any) -> None:
+def test_strings_that_are_sentences_are_not_mutated_and_single_words_are(operators: Any) -> None:
     found = {one.after for one in operators.mutants("a = f('a sentence', 'word', 3)\nT = TypeVar('T')\n")}
     assert "a = f('a sentence', None, 3)" in found
     assert "a = f('a sentence', 'word', None)" in found
@@ -169,7 +169,7 @@ def test_the_time_of_a_test_is_that_of_all_its_cases() -> None:
 
 
 @pytest.mark.slow
-def test_mutants_are_run_in_forks_that_know_nothing_of_each_other(tmp_path: Path) -> None:
+def test_mutants_run_in_forks_that_share_no_state(tmp_path: Path) -> None:
     module, test = tmp_path / "counted.py", tmp_path / "test_counted.py"
     test.write_text("import counted\n\n\ndef test_it():\n    assert counted.LIMIT == 5\n")
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--rootdir", str(tmp_path), str(test)]

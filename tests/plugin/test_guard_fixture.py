@@ -32,7 +32,7 @@ def test_a_guard_passes_and_fails_with_its_evidence(
     pytester: pytest.Pytester, kind: str, passed: int, failed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded = importlib.util.find_spec("alembic") is not None  # an extra
-    monkeypatch.setenv("HARNESS_HISTORY", str(pytester.path / "nights.db") if recorded else "none")
+    monkeypatch.setenv("HARNESS_HISTORY", str(pytester.path / "runs.db") if recorded else "none")
     pytester.makepyfile(TEST.format(python=sys.executable, service=str(SERVICE), kind=kind))
     result = pytester.runpytest_subprocess("-p", "no:randomly", "--harness-out", str(pytester.path / "out"))
     result.assert_outcomes(passed=passed, failed=failed)
@@ -41,7 +41,7 @@ def test_a_guard_passes_and_fails_with_its_evidence(
         result.stdout.fnmatch_lines(["*eventfd* per *"])
         assert "Captured harness guard" not in result.stdout.str(), "the failure shows the evidence, once"
     if recorded:
-        with closing(sqlite3.connect(pytester.path / "nights.db")) as history:
+        with closing(sqlite3.connect(pytester.path / "runs.db")) as history:
             (command, outcome) = history.execute("SELECT command, outcome FROM runs").fetchone()
         assert command.startswith("pytest test_a_guard_passes")
         assert outcome == ("leaking" if failed else "bounded")
@@ -95,7 +95,7 @@ def timed_out(pytester: pytest.Pytester, method: str, *options: str) -> tuple[py
     raise AssertionError("what was measured is not kept")
 
 
-def all_gone(word: str) -> None:
+def wait_until_all_exited(word: str) -> None:
     """Wait until no process is left that inherited this environment."""
     ends = time.monotonic() + 20
     while left := marked(word):
@@ -120,7 +120,7 @@ def test_pytest_timeout_ends_a_guard_and_everything_it_started(
     result, run = timed_out(pytester, "signal")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*Failed: Timeout*"])
-    all_gone(str(pytester.path))
+    wait_until_all_exited(str(pytester.path))
     read_again(run)
 
 
@@ -133,7 +133,7 @@ def test_the_thread_method_ends_pytest_at_once_and_no_process_is_left(
     result, run = timed_out(pytester, "thread")
     assert result.ret == 1
     assert "Timeout" in result.stderr.str() + result.stdout.str()
-    all_gone(str(pytester.path))
+    wait_until_all_exited(str(pytester.path))
     read_again(run)
 
 
@@ -146,7 +146,7 @@ def test_a_worker_ended_by_the_thread_method_is_replaced(
     result, run = timed_out(pytester, "thread", "-n", "1")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running*test_too_long*"])
-    all_gone(str(pytester.path))
+    wait_until_all_exited(str(pytester.path))
     read_again(run)
 
 

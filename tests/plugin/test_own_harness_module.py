@@ -30,7 +30,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *options: st
     return pytester.runpytest_subprocess(*loaded, "-p", "no:randomly", "-p", "no:cacheprovider", *options)
 
 
-def test_their_own_tests_pass_and_each_fixture_names_the_module_in_one_line(
+def test_a_projects_own_harness_module_is_named_by_each_fixture_in_one_line(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = pytester.path / "harness.py"

@@ -171,7 +171,7 @@ def test_a_guard_under_a_budget_fails_by_itself_with_its_evidence(pytester: pyte
         )
 
 
-def test_a_verdict_that_no_test_asks_for_is_pointed_out(pytester: pytest.Pytester) -> None:
+def test_a_verdict_that_the_test_does_not_check_is_a_warning(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import sys

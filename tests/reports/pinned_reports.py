@@ -47,7 +47,7 @@ from harness.store.run_dir import RunDirectory
 from tests.core.pinned_scenarios import FIGURE, Scenario, random_trial, write
 from tests.core.pinned_variations import varied
 from tests.core.series import container
-from tests.history.nightly_runs import measured, month, night
+from tests.history.nightly_runs import measured, month, nightly_run
 from tests.reports.test_golden import CASES, REPORT, ROOT
 
 PINNED = Path(__file__).with_name("pinned.json")
@@ -159,8 +159,8 @@ def trials() -> Iterator[tuple[str, Scenario]]:
 
 def histories() -> Iterator[tuple[str, Scenario]]:
     """Many nightly runs: the trend, a comparison, exports, the site."""
-    fell = [night(n, measured(0.3 if n < 12 else 0.0)) for n in range(24)]
-    twice = [night(n, measured(0.0 if n < 9 else 0.2 if n < 18 else 0.6)) for n in range(27)]
+    fell = [nightly_run(n, measured(0.3 if n < 12 else 0.0)) for n in range(24)]
+    twice = [nightly_run(n, measured(0.0 if n < 9 else 0.2 if n < 18 else 0.6)) for n in range(27)]
     dirty = [replace(one, dirty=True, kernel="6.2" if n > 14 else "6.1") for n, one in enumerate(month())]
     for name, nights in (
         ("month", month()),

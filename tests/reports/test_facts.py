@@ -250,7 +250,7 @@ def test_a_place_that_gains_as_much_as_was_found_is_confirmed(share: float, conf
     assert ("not confirmed" not in text) is confirmed
 
 
-def test_a_function_without_a_name_is_called_so() -> None:
+def test_a_function_without_a_name_is_shown_as_anonymous() -> None:
     line = Place("line", "/srv/server.js:4 in (anonymous) (lines 4-8): 6.67 samples, 543 B per connection")
     text = read(replace(LEAKING, places=Places((line,))))
     assert "where: /srv/server.js:4  an anonymous function, lines 4-8\n" in text

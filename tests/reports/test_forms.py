@@ -44,7 +44,7 @@ from harness.report.live import LiveView
 from harness.report.log import log_tail
 from harness.report.schema import schema
 from tests.core.series import FDS, observation, trial
-from tests.history.nightly_runs import measured, month, night, nights
+from tests.history.nightly_runs import measured, month, nightly_run, nightly_runs
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "verdict.schema.json"
 LEAKING = trial([310, 610, 910])
@@ -144,8 +144,8 @@ def test_progress_on_a_stream_that_is_no_terminal_is_a_line_now_and_then(
 
 def test_an_export_has_a_row_for_each_metric_and_names_each_column() -> None:
     nan = Measured("memory", "anonymous", "undecided", math.nan, math.nan, math.inf, "B/connection")
-    first = night(1, measured(0.25), nan, branch="=1+1", dirty=None)
-    bare = night(2, commit="-x")
+    first = nightly_run(1, measured(0.25), nan, branch="=1+1", dirty=None)
+    bare = nightly_run(2, commit="-x")
     rows = list(csv.DictReader(io.StringIO(entries.as_csv([first, bare]))))
     assert tuple(rows[0]) == COLUMNS
     assert [(one["metric"], one["kind"], one["rate"]) for one in rows] == [
@@ -172,7 +172,7 @@ def test_an_export_has_a_row_for_each_metric_and_names_each_column() -> None:
 
 @pytest.mark.parametrize("begins", entries.FORMULA)
 def test_no_cell_is_a_formula(begins: str) -> None:
-    (only,) = csv.DictReader(io.StringIO(entries.as_csv([night(1, run_id=f"{begins}x")]), newline=""))
+    (only,) = csv.DictReader(io.StringIO(entries.as_csv([nightly_run(1, run_id=f"{begins}x")]), newline=""))
     assert only["run_id"] == f"'{begins}x"
 
 
@@ -187,21 +187,21 @@ def test_the_table_of_a_history_names_what_the_verdict_names_in_its_units() -> N
         ((suspected,), "40.00 descriptors (pipe) per connection"),
         ((replace(heap, status="bounded"),), ""),
     ):
-        assert entries.table([night(1, *metrics)])[0][1]["growth"] == text
+        assert entries.table([nightly_run(1, *metrics)])[0][1]["growth"] == text
 
 
 def test_the_table_of_a_history_shows_the_leak_before_a_steeper_growth_that_is_no_leak() -> None:
     harmless = Measured("memory", "anonymous", "bounded", 900.0, 0.0, 1e3, "B/connection")
-    one = night(1, harmless, measured(0.25), measured(0.5, kind="pipe"), dirty=True)
+    one = nightly_run(1, harmless, measured(0.25), measured(0.5, kind="pipe"), dirty=True)
     one = replace(one, trials=(replace(one.trials[0], profile="fixed"),))
     ((outcome, cells),) = entries.table([one])
     assert (outcome, dict(cells)) == ("leaking", {
         "run": one.run_id, "target": "app.py /events [fixed]", "outcome": "leaking", "commit": "0000001000+",
         "branch": "main", "growth": "0.50 descriptors (pipe) per connection",
     })  # fmt: skip
-    ((_, cells),) = entries.table([night(1, measured(0.0))])
+    ((_, cells),) = entries.table([nightly_run(1, measured(0.0))])
     assert (cells["growth"], cells["target"], cells["commit"]) == ("", "app.py /events", "0000001000")
-    assert entries.table([night(1)])[0][1]["growth"] == ""
+    assert entries.table([nightly_run(1)])[0][1]["growth"] == ""
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_a_column_that_applies_to_no_row_is_left_out(
     assert len(texts[0]) == len(names)
 
 
-def test_the_log_is_its_last_lines_that_say_something() -> None:
+def test_the_log_is_its_last_lines_with_text() -> None:
     tail = ("first", " ", "second\x1b[31m", *(f"line {n}" for n in range(8)))
     one = replace(LEAKING, exit=ExitInfo(1, 1.0, 1, tail), about=About(last_words=("other",)))
     assert log_tail(one) == [f"line {n}" for n in range(8)]
@@ -394,7 +394,7 @@ def test_an_explanation_of_one_metric_or_of_one_kind_alone() -> None:
 
 @pytest.mark.parametrize(("length", "hint"), [(7, True), (8, False)])
 def test_a_history_that_is_too_short_for_a_change_reports_it(length: int, hint: bool) -> None:
-    series = all_series(nights([0.0] * length))
+    series = all_series(nightly_runs([0.0] * length))
     text = trends.lines([], series)
     assert text[0] == f"2 series, up to {length} runs"
     assert ("a change needs at least 8 runs of one series" in text) is hint

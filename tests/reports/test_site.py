@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.report.site import render
-from tests.history.nightly_runs import measured, month, night
+from tests.history.nightly_runs import measured, month, nightly_run
 from tests.reports.devtools import Browser, Page
 
 HOSTILE = (
@@ -27,7 +27,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     entries = month()
     entries += [
-        night(100 + n, measured(0.0), measured(0.0, metric="threads", kind=""), target=OTHER)
+        nightly_run(100 + n, measured(0.0), measured(0.0, metric="threads", kind=""), target=OTHER)
         for n in range(9)
     ]
     (folder / "report.html").write_text("<title>the report of night 20</title>")
@@ -54,8 +54,8 @@ def test_the_index_lists_targets_and_open_regressions(site: Path) -> None:
 
 def test_each_page_counts_its_own_runs_and_one_is_one_run() -> None:
     nights = [
-        night(1, measured(0.0), target=TARGET),
-        *(night(n, measured(0.0), target=OTHER) for n in (2, 3)),
+        nightly_run(1, measured(0.0), target=TARGET),
+        *(nightly_run(n, measured(0.0), target=OTHER) for n in (2, 3)),
     ]
     pages = render(nights, NAMES, {})
     index, first, second = (" ".join(pages[name].split()) for name in ("index.html", *NAMES.values()))
@@ -71,7 +71,7 @@ def test_each_page_counts_its_own_runs_and_one_is_one_run() -> None:
 def test_a_long_name_stays_in_its_card(browser: Browser, tmp_path: Path) -> None:
     """The name of a file has no space at which a line could break."""
     names = {f"orders_dashboard_service_{n}.py /events": f"target-{n}.html" for n in range(8)}
-    nights = [night(n, measured(0.0), target=name) for n, name in enumerate(names, 1)]
+    nights = [nightly_run(n, measured(0.0), target=name) for n, name in enumerate(names, 1)]
     for name, text in render(nights, names, {}).items():
         (tmp_path / name).write_text(text)
     with browser.page(tmp_path / "index.html") as shown:

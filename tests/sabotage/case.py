@@ -43,7 +43,7 @@ class Leak:
     text: tuple[str, ...] = ()
     first: bool = False
 
-    def wrong(self, verdict: Verdict) -> list[str]:
+    def mismatches(self, verdict: Verdict) -> list[str]:
         """What the verdict lacks, or says too much."""
         if verdict.outcome is not Outcome.LEAKING:
             return [f"expected leaking, saw {verdict.outcome.value}: {verdict.explanation}"]
@@ -90,7 +90,7 @@ class Leaks:
 
     each: tuple[Leak, ...]
 
-    def wrong(self, verdict: Verdict) -> list[str]:
+    def mismatches(self, verdict: Verdict) -> list[str]:
         """What the verdict lacks, or says too much."""
         metrics = tuple(metric for one in self.each for metric in _each(one.metric))
         said = []
@@ -98,7 +98,7 @@ class Leaks:
             drivers = _each(one.driver)
             findings = tuple(f for f in verdict.findings if f.metric not in metrics or f.driver in drivers)
             beside = (*one.beside, *metrics)
-            said.extend(replace(one, beside=beside).wrong(replace(verdict, findings=findings)))
+            said.extend(replace(one, beside=beside).mismatches(replace(verdict, findings=findings)))
         return said
 
     def __str__(self) -> str:
@@ -111,7 +111,7 @@ class Advised:
 
     option: str
 
-    def wrong(self, verdict: Verdict) -> list[str]:
+    def mismatches(self, verdict: Verdict) -> list[str]:
         """What the verdict reports wrongly, or leaves open without the option."""
         if verdict.outcome is Outcome.BOUNDED:
             return []
@@ -133,7 +133,7 @@ class Required:
     driver: str
     option: str
 
-    def wrong(self, verdict: Verdict) -> list[str]:
+    def mismatches(self, verdict: Verdict) -> list[str]:
         """What the verdict claims without evidence, attributes to another driver, or leaves open without the option."""
         if verdict.outcome is Outcome.LEAKING:
             others = {f.driver for f in verdict.findings} - {self.driver}
@@ -156,7 +156,7 @@ class Required:
 class Green:
     """Everything is released."""
 
-    def wrong(self, verdict: Verdict) -> list[str]:
+    def mismatches(self, verdict: Verdict) -> list[str]:
         """What the verdict reports wrongly, or leaves open."""
         if verdict.outcome is Outcome.BOUNDED:
             return []
@@ -175,7 +175,7 @@ class Red:
     signature: tuple[str, ...] = ()
     grown: str = ""
 
-    def wrong(self, verdict: Verdict) -> list[str]:
+    def mismatches(self, verdict: Verdict) -> list[str]:
         """What is missing."""
         if verdict.outcome is not self.outcome:
             return [f"expected {self.outcome.value}, saw {verdict.outcome.value}: {verdict.explanation}"]
@@ -264,5 +264,5 @@ def run(case: Case, folder: Path, *, seed: int = 0, **load: Any) -> Result:
         return Result(case, verdict, time.monotonic() - began, 0, wrong, folder)
     seconds = time.monotonic() - began
     opened = sum(o.ledger.opened for o in done.trial.observations)
-    wrong = tuple(case.expected.wrong(done.verdict))
+    wrong = tuple(case.expected.mismatches(done.verdict))
     return Result(case, done.verdict, seconds, opened, wrong, folder)

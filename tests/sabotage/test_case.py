@@ -18,8 +18,8 @@ EXPECTED = Leak("fds", "tcp-out", "abort")
 
 
 def test_an_expected_verdict_is_not_wrong() -> None:
-    assert EXPECTED.wrong(LEAKING) == []
-    assert Green().wrong(Verdict(Outcome.BOUNDED, "")) == []
+    assert EXPECTED.mismatches(LEAKING) == []
+    assert Green().mismatches(Verdict(Outcome.BOUNDED, "")) == []
 
 
 @pytest.mark.parametrize(
@@ -33,82 +33,82 @@ def test_an_expected_verdict_is_not_wrong() -> None:
     ],
 )
 def test_a_wrong_finding_is_reported(found: Finding, words: str) -> None:
-    [text] = EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (found,)))
+    [text] = EXPECTED.mismatches(Verdict(Outcome.LEAKING, "", (found,)))
     assert words in text
 
 
 def test_a_rate_per_hour_is_compared_by_the_second() -> None:
     hourly = replace(FOUND, driver="time", rate=Rate(36_000.0, 34_000.0, 38_000.0, "fds/hour"))
     expected = Leak("fds", "tcp-out", "time", 10.0)
-    assert expected.wrong(replace(LEAKING, findings=(hourly,))) == []
-    assert replace(expected, rate=20.0).wrong(replace(LEAKING, findings=(hourly,)))
+    assert expected.mismatches(replace(LEAKING, findings=(hourly,))) == []
+    assert replace(expected, rate=20.0).mismatches(replace(LEAKING, findings=(hourly,)))
 
 
 def test_an_unexpected_finding_is_reported() -> None:
     more = replace(FOUND, metric="threads", kind="")
-    assert EXPECTED.wrong(Verdict(Outcome.LEAKING, "", (FOUND, more))) == [
+    assert EXPECTED.mismatches(Verdict(Outcome.LEAKING, "", (FOUND, more))) == [
         "also found threads, which is not there"
     ]
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.LEAKING])
 def test_a_leak_needs_its_outcome(outcome: Outcome) -> None:
-    assert outcome.value in EXPECTED.wrong(replace(LEAKING, outcome=outcome))[0]
+    assert outcome.value in EXPECTED.mismatches(replace(LEAKING, outcome=outcome))[0]
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.BOUNDED])
 def test_a_benign_service_needs_its_outcome(outcome: Outcome) -> None:
-    assert outcome.value in Green().wrong(Verdict(outcome, ""))[0]
+    assert outcome.value in Green().mismatches(Verdict(outcome, ""))[0]
 
 
 def test_a_crash_needs_its_signature_and_what_had_grown() -> None:
     expected = Red(Outcome.CRASHED, ("emfile",), "fds/eventfd")
     crash = Crash(2, None, "emfile", "", 1.0, 10, {"fds/eventfd": 40.0})
-    assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=crash)) == []
-    assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=replace(crash, signature="python-abort")))
-    assert expected.wrong(Verdict(Outcome.CRASHED, "", crash=replace(crash, grown={})))
-    assert expected.wrong(Verdict(Outcome.CRASHED, ""))
-    assert expected.wrong(LEAKING)
+    assert expected.mismatches(Verdict(Outcome.CRASHED, "", crash=crash)) == []
+    assert expected.mismatches(Verdict(Outcome.CRASHED, "", crash=replace(crash, signature="python-abort")))
+    assert expected.mismatches(Verdict(Outcome.CRASHED, "", crash=replace(crash, grown={})))
+    assert expected.mismatches(Verdict(Outcome.CRASHED, ""))
+    assert expected.mismatches(LEAKING)
 
 
 def test_each_of_two_leaks_is_needed_with_its_driver() -> None:
     over_time = replace(FOUND, kind="eventfd", driver="time", rate=Rate(1.0, 0.9, 1.1, "fds/second"))
     expected = Leaks((EXPECTED, Leak("fds", "eventfd", "time")))
-    assert expected.wrong(replace(LEAKING, findings=(FOUND, over_time))) == []
-    [text] = expected.wrong(LEAKING)
+    assert expected.mismatches(replace(LEAKING, findings=(FOUND, over_time))) == []
+    [text] = expected.mismatches(LEAKING)
     assert "expected fds/eventfd" in text
     swapped = replace(over_time, driver="abort")
-    assert expected.wrong(replace(LEAKING, findings=(FOUND, swapped)))
+    assert expected.mismatches(replace(LEAKING, findings=(FOUND, swapped)))
 
 
 def test_a_consequence_listed_before_its_cause_is_reported() -> None:
     symptom = replace(FOUND, metric="idle-cpu", kind="")
     expected = replace(EXPECTED, beside=("idle-cpu",), first=True)
-    assert expected.wrong(replace(LEAKING, findings=(FOUND, symptom))) == []
-    assert expected.wrong(replace(LEAKING, findings=(symptom, FOUND))) == ["idle-cpu/ comes before it"]
+    assert expected.mismatches(replace(LEAKING, findings=(FOUND, symptom))) == []
+    assert expected.mismatches(replace(LEAKING, findings=(symptom, FOUND))) == ["idle-cpu/ comes before it"]
 
 
 def test_words_and_scope_are_needed() -> None:
-    assert replace(EXPECTED, text=("one stays",)).wrong(LEAKING) == []
-    assert "'status 500'" in replace(EXPECTED, text=("status 500",)).wrong(LEAKING)[0]
-    assert "while-connected" in replace(EXPECTED, scope="while-connected").wrong(LEAKING)[0]
+    assert replace(EXPECTED, text=("one stays",)).mismatches(LEAKING) == []
+    assert "'status 500'" in replace(EXPECTED, text=("status 500",)).mismatches(LEAKING)[0]
+    assert "while-connected" in replace(EXPECTED, scope="while-connected").mismatches(LEAKING)[0]
 
 
 def test_an_undecided_verdict_needs_the_option_that_decides() -> None:
     expected = Advised("--settle")
-    assert expected.wrong(Verdict(Outcome.BOUNDED, "")) == []
-    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="give --settle 61")) == []
-    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
-    assert expected.wrong(LEAKING)
+    assert expected.mismatches(Verdict(Outcome.BOUNDED, "")) == []
+    assert expected.mismatches(Verdict(Outcome.INCONCLUSIVE, "", advice="give --settle 61")) == []
+    assert expected.mismatches(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
+    assert expected.mismatches(LEAKING)
 
 
 def test_growth_that_a_required_bound_excludes_is_no_pass() -> None:
     expected = Required("time", "--max-time")
-    assert expected.wrong(Verdict(Outcome.BOUNDED, ""))
-    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="give --max-time 5m")) == []
-    assert expected.wrong(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
-    assert "expected time" in expected.wrong(LEAKING)[0]
-    assert replace(expected, driver="abort").wrong(LEAKING) == []
+    assert expected.mismatches(Verdict(Outcome.BOUNDED, ""))
+    assert expected.mismatches(Verdict(Outcome.INCONCLUSIVE, "", advice="give --max-time 5m")) == []
+    assert expected.mismatches(Verdict(Outcome.INCONCLUSIVE, "", advice="wait"))
+    assert "expected time" in expected.mismatches(LEAKING)[0]
+    assert replace(expected, driver="abort").mismatches(LEAKING) == []
 
 
 def test_the_document_counts_what_was_wrong(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.judge import unserved
-from harness.core.judge.unserved import gave_up, withstood
+from harness.core.judge.unserved import was_given_up, withstood
 from harness.core.verdict import Outcome
 from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.options import request_of
@@ -66,7 +66,7 @@ def test_a_service_that_recovers_from_a_load_is_judged_with_smaller_loads(
     done = run("overwhelmed", tmp_path, max_time=80.0)
     assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
     trial = done.trial
-    stuck = [index for index, o in enumerate(trial.observations) if gave_up(o)]
+    stuck = [index for index, o in enumerate(trial.observations) if was_given_up(o)]
     assert stuck, "the load has met the service when it was busy"
     most = max(120.0, withstood(trial))
     assert all(o.spec.connections <= most for o in trial.observations[stuck[-1] + 1 :])

@@ -33,7 +33,7 @@ STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 ASKED: list[bytes] = []
 
 
-def choosy(asked: bytes) -> bytes | None:
+def reply_to_unexpected(asked: bytes) -> bytes | None:
     """What stubborn answers to anything but the one right request; None for that."""
     if asked.startswith(b"GET /ready "):
         ASKED.append(asked)
@@ -59,7 +59,7 @@ class Handler(socketserver.BaseRequestHandler):
                 self.request.close()
                 time.sleep(0.1)  # a core is written meanwhile
                 os.abort()
-            if KIND == "stubborn" and (answer := choosy(asked)) is not None:
+            if KIND == "stubborn" and (answer := reply_to_unexpected(asked)) is not None:
                 self.request.sendall(answer)
                 return
             self.request.sendall(ANSWERS.get(KIND, STREAM))

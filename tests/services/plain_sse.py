@@ -3,7 +3,7 @@
 usage: plain_sse.py PORT [healthy|eventfd|thread|file|exit-0|mute|page|not-found|deaf|failing|overwhelmed]
 
 From its 400th connection on ``deaf`` does not listen any more, ``failing`` answers 500, and ``overwhelmed`` answers
-nobody until no client has come for 4 s.
+no client until no client has come for 4 s.
 """
 
 from __future__ import annotations

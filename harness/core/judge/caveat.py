@@ -159,7 +159,7 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     """The caveat of growth that certainly follows a driver, but is not yet older than the retention time."""
     retention = retention_of(trial, key)
     age = one.idle_evidence.age if one.idle_evidence else 0.0
-    needed = math.ceil((design.spent(trial) + retention + SETTLING) / 10) * 10
+    needed = math.ceil((design.spent_seconds(trial) + retention + SETTLING) / 10) * 10
     waiting = Waiting(age, retention)
     return Caveat(
         f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, {waiting.text()}",
@@ -176,14 +176,16 @@ def _longer(trial: Trial, key: Key, one: Assessed) -> str:
         bursts = sum(1 for o in trial.observations if o.ledger.opened)
         each = max(1.0, one.total / max(1, bursts))
         needed = (
-            design.spent(trial) + (BURST_POOL - min(one.total, BURST_POOL)) / each * BURST_SECONDS + SETTLING
+            design.spent_seconds(trial)
+            + (BURST_POOL - min(one.total, BURST_POOL)) / each * BURST_SECONDS
+            + SETTLING
         )
         time = duration_text(math.ceil(needed / 10) * 10)
         return (
             f"allow time for it to fill: {option} {time} for a pool of {BURST_POOL:g}; or declare its size in the "
             f"budget (pools, {key.metric})"
         )
-    spent = design.spent(trial)
+    spent = design.spent_seconds(trial)
     needed = spent + 2 * one.release.after + SETTLING if one.release else 2.5 * spent
     return f"allow more time: {option} {duration_text(needed)}; a pool stops growing, a leak does not"
 
@@ -192,7 +194,7 @@ def _weak(trial: Trial, one: Assessed) -> str:
     """The advice for a bound that is weaker than asked: it shrinks in proportion to the streams, or faster."""
     if not math.isfinite(one.at_most) or one.at_most <= trial.sensitivity:
         return MORE
-    needed = design.spent(trial) * one.at_most / trial.sensitivity + SETTLING
+    needed = design.spent_seconds(trial) * one.at_most / trial.sensitivity + SETTLING
     if needed > MAX_ADVISED_TIME:
         return MORE
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.core.design import spent
+from harness.core.design import spent_seconds
 from harness.core.judge.caveat import SETTLING, time_option
 from harness.core.judge.while_connected import (
     HOLD_MARGIN,
@@ -106,7 +106,7 @@ def undecided(trial: Trial) -> tuple[str, str] | None:
         soonest.setdefault(one.key.metric, one)
     slowest = max(soonest.values(), key=lambda one: (_seconds(one), one.key))
     seconds = _seconds(slowest)
-    more = math.ceil((spent(trial) + 2 * (seconds + SETTLING)) / 10) * 10
+    more = math.ceil((spent_seconds(trial) + 2 * (seconds + SETTLING)) / 10) * 10
     return _explained(
         slowest
     ), f"hold clients for longer: --hold {seconds}s {time_option(trial)} {duration_text(more)}"

@@ -62,7 +62,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         if others:
             text += f" (indistinguishable from: {', '.join(others)})"
         if not key.kind:
-            text += made_up(found, key)
+            text += composition(found, key)
         if recipe:
             text += f"; {recipe.sentence}"
         if stayed := retained_text(one):
@@ -298,7 +298,7 @@ def pooled(found: Sequence[Moment], key: Key) -> str:
     return f"grew by {grown:g} during the first {counted(last + 1, 'cycle')} and stopped: a pool or a cache"
 
 
-def made_up(found: Sequence[Moment], total: Key) -> str:
+def composition(found: Sequence[Moment], total: Key) -> str:
     """The classes whose growth makes up a total, greatest first: "; made up of close-wait +120, …". Empty
     for a total without classes."""
     _, rest = split_warmup(found)

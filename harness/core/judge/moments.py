@@ -161,7 +161,7 @@ def moments(trial: Trial) -> tuple[Moment, ...]:
 
 def _without_unserved_search(seen: Sequence[Observation]) -> Sequence[Observation]:
     """The observations without a search at the end of which no stream was answered: on a starved machine a traced
-    service answers nobody, and what leaks with its streams then seems to have stopped."""
+    service answers no client, and what leaks with its streams then seems to have stopped."""
     last = seen[-1] if seen else None
     if last is None or last.spec.phase is not Phase.SEARCH or not last.ledger.opened or answered(last.ledger):
         return seen

@@ -74,7 +74,7 @@ def shortfall(trial: Trial, missed: Sequence[Unmet]) -> Caveat | None:
     worst = max(missed, key=lambda one: math.inf if one.seconds is None else one.seconds)
     if worst.seconds is None:
         return Caveat(worst.text, f"make it readable (docs/runtime.md), or remove {worst.key} from require")
-    needed = duration_text(design.spent(trial) + worst.seconds + SETTLING)
+    needed = duration_text(design.spent_seconds(trial) + worst.seconds + SETTLING)
     return Caveat(
         worst.text,
         f"allow more time: {time_option(trial)} {needed}, if nothing grows meanwhile; or require less",
@@ -103,7 +103,7 @@ def _seconds(
     seen."""
     if at_most is None:
         read = any(one.metric == key.metric for moment in found for one in moment.levels)
-        return design.spent(trial) if read else None
+        return design.spent_seconds(trial) if read else None
     counts = key.judged is Judged.EXACT and key.unit != "B"
     if per == HOUR:
         seen = max(seconds_seen(found), SECONDS_PER_HOUR * NO_GROWTH / at_most if counts else 0.0)
@@ -111,7 +111,7 @@ def _seconds(
     streams = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase is not Phase.WARMUP)
     quiet = min(streams, NO_GROWTH / at_most) if counts else streams
     pace = _pace(trial)
-    return quiet * (at_most / required - 1) / pace if pace > 0 else design.spent(trial)
+    return quiet * (at_most / required - 1) / pace if pace > 0 else design.spent_seconds(trial)
 
 
 def _pace(trial: Trial) -> float:

@@ -119,7 +119,7 @@ def goal_from(trial: Trial) -> Goal | None:
         disconnect="mixed" if mixed else first.disconnect,
         mode=first.mode,
         vary=len({spec.connections for spec in specs}) > 2,
-        max_seconds=max(DEFAULT_SECONDS, design.elapsed(trial)),
+        max_seconds=max(DEFAULT_SECONDS, design.elapsed_seconds(trial)),
     )
 
 

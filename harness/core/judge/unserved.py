@@ -32,7 +32,7 @@ SELECT = "it had about 1,024 descriptors, the most that select() can watch: poll
 OWN_CAUSES = ("cancelled", "generator-limit", "worker-lost")  # failures of the harness (harness.http.causes)
 
 
-def gave_up(observation: Observation) -> bool:
+def was_given_up(observation: Observation) -> bool:
     """Whether the service stopped serving during a load: it answered none of its streams, or hardly any after the first
     that failed."""
     ledger = observation.ledger
@@ -73,13 +73,13 @@ def _happened(load: Observation) -> str:
     return max(found, key=lambda what: (found[what], what), default="")
 
 
-def asked_again(trial: Trial) -> bool:
+def was_retried(trial: Trial) -> bool:
     """Whether the last load gave up as well, although the service had been left alone since one before it."""
     loads = _loads(trial)
-    if len(loads) < 2 or not gave_up(loads[-1]):
+    if len(loads) < 2 or not was_given_up(loads[-1]):
         return False
     for before, after in zip(reversed(loads[:-1]), reversed(loads[1:]), strict=True):
-        if not gave_up(before):
+        if not was_given_up(before):
             return False
         if after.started - (before.load_ended or before.ended) >= recovery(before):
             return True
@@ -88,12 +88,12 @@ def asked_again(trial: Trial) -> bool:
 
 def stopped_serving(trial: Trial) -> str | None:
     """Why a service that served at first counts as stalled; None if it served again, or was not asked again."""
-    if not asked_again(trial):
+    if not was_retried(trial):
         return None
     served = sum(answered(o.ledger) for o in trial.observations)
     loads = _loads(trial)
     since = len(loads)
-    while since > 1 and gave_up(loads[since - 2]):
+    while since > 1 and was_given_up(loads[since - 2]):
         since -= 1
     first = loads[since - 1]
     if served <= 0:
@@ -106,7 +106,7 @@ def stopped_serving(trial: Trial) -> str | None:
 
 def advice_of(trial: Trial) -> str:
     """The next step for a service that stopped serving; empty for any other, or where only silence was seen."""
-    happened = _happened(_loads(trial)[-1]) if asked_again(trial) else ""
+    happened = _happened(_loads(trial)[-1]) if was_retried(trial) else ""
     if happened == REFUSED:
         return (
             "read the end of the service's log: an exception may have ended the loop that accepts connections"
@@ -131,5 +131,5 @@ def withstood(trial: Trial) -> float:
     """Connections of a load that the service can surely serve: half of what it answered in one during which it gave up
     and from which it recovered. Infinite if it never gave up."""
     loads = _loads(trial)
-    broke = [o for o, after in pairwise(loads) if gave_up(o) and not gave_up(after)]
+    broke = [o for o, after in pairwise(loads) if was_given_up(o) and not was_given_up(after)]
     return min((answered(o.ledger) / 2 for o in broke), default=math.inf)

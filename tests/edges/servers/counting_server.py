@@ -83,7 +83,7 @@ class Loop:
         self._switches = self._read()[1]
         self._asleep = 0
 
-    def rested(self) -> bool:
+    def has_slept(self) -> bool:
         """True once it was asleep at two checks or between them, or has exited."""
         state, switches = self._read()
         self._asleep += state == "S" or switches > self._switches
@@ -135,7 +135,7 @@ class CountingServer:
             or self._peers
             or sum(self.count.by_end.values()) != self.count.accepted
         ):
-            assert time.monotonic() < end, f"somebody is still connected: {self.count}"
+            assert time.monotonic() < end, f"a client is still connected: {self.count}"
             time.sleep(0.005)
         return self.count
 
@@ -168,15 +168,15 @@ class CountingServer:
     def _later(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action, peer))
 
-    def _at_rest(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
+    def _when_clients_slept(self, seconds: float, action: Callable[[Peer], None], peer: Peer) -> None:
         """Call something later, but not before every client has done what is due now."""
         waiting = [Loop(pid) for pid in self.clients()]
-        self._later(seconds, partial(self._once_slept, action, waiting), peer)
+        self._later(seconds, partial(self._call_once_slept, action, waiting), peer)
 
-    def _once_slept(self, action: Callable[[Peer], None], waiting: list[Loop], peer: Peer) -> None:
-        waiting = [loop for loop in waiting if not loop.rested()]
+    def _call_once_slept(self, action: Callable[[Peer], None], waiting: list[Loop], peer: Peer) -> None:
+        waiting = [loop for loop in waiting if not loop.has_slept()]
         if waiting:
-            self._later(0.01, partial(self._once_slept, action, waiting), peer)
+            self._later(0.01, partial(self._call_once_slept, action, waiting), peer)
             return
         # What the clients did before they slept has arrived, and we may have been kept from reading it: a half-closed
         # stream would otherwise be filled, and counted by the client alone.
@@ -208,7 +208,7 @@ class CountingServer:
             while piece := peer.sock.recv(65536):
                 peer.request += piece
                 if not peer.path and b"\r\n\r\n" in peer.request:
-                    self._asked(peer)
+                    self._on_request(peer)
                     if peer not in self._peers:
                         return
         except BlockingIOError:
@@ -221,7 +221,7 @@ class CountingServer:
         peer.eof = True
         self.count.open -= 1
         self._selector.unregister(peer.sock)
-        self._at_rest(READS_ON, self._probe, peer)
+        self._when_clients_slept(READS_ON, self._probe, peer)
 
     @staticmethod
     def _by_reset(peer: Peer) -> str:
@@ -252,7 +252,7 @@ class CountingServer:
             peer.sent += len(PROBE)
             self._over(peer, "half-close")
 
-    def _asked(self, peer: Peer) -> None:
+    def _on_request(self, peer: Peer) -> None:
         peer.path = peer.request.split(b" ", 2)[1].decode()
         self.count.by_path[peer.path] += 1
         if len(self.count.requests) < 10:
@@ -265,7 +265,7 @@ class CountingServer:
             self._send(peer, answer, counted=len(answer))
             return
         if self.delay:
-            self._at_rest(self.delay, self._answer, peer)
+            self._when_clients_slept(self.delay, self._answer, peer)
         else:
             self._answer(peer)
 
@@ -280,7 +280,7 @@ class CountingServer:
             if peer.path == "/ended":
                 self._over(peer, "ended")
             else:
-                self._at_rest(self.timeout, self._fill, peer)
+                self._when_clients_slept(self.timeout, self._fill, peer)
 
     def _fill(self, peer: Peer) -> None:
         """Send what fills the queue, then record at each call how much of it is unread."""

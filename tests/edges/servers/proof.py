@@ -33,7 +33,7 @@ def server(
         yield child, next(int(line) for line in child.tail() if line.isdigit())
 
 
-def at_rest(reader: RuntimeReader, noise: Mapping[Key, float]) -> Counters:
+def settled_counters(reader: RuntimeReader, noise: Mapping[Key, float]) -> Counters:
     """Read until two readings agree: a server is busy for a moment after its last client has disconnected."""
     last: list[Counters] = []
 
@@ -64,11 +64,11 @@ def rates(
     this is the median: the JVM was seen to add 80 objects of its own in one of three cycles.
     """
     cycle()
-    before = at_rest(reader, noise)
+    before = settled_counters(reader, noise)
     steady = 0
     for _ in range(warmups - 1):
         connections = cycle()
-        last, before = before, at_rest(reader, noise)
+        last, before = before, settled_counters(reader, noise)
         still = all(abs(before[key] - last[key]) <= STEADY * connections for key in noise)
         steady = steady + 1 if still else 0
         if steady == 2:  # one steady cycle may lie between two steps of a cache
@@ -76,7 +76,7 @@ def rates(
     found: dict[Key, list[float]] = {key: [] for key in noise}
     for _ in range(CYCLES):
         connections = cycle()
-        last, before = before, at_rest(reader, noise)
+        last, before = before, settled_counters(reader, noise)
         for key in noise:
             found[key].append((before[key] - last[key]) / connections)
     return {key: typical(values) for key, values in found.items()}
