@@ -38,7 +38,8 @@ REFUSED = ("bounded", "inconclusive")
 @dataclass(frozen=True, slots=True)
 class Row:
     """One service. leaks: the drivers that are right for it; empty for a healthy one. held_back: no rule was changed
-    after looking at it. passes: the outcomes that are right for a healthy one."""
+    after looking at it. passes: the outcomes that are right for a healthy one. instead: outcomes that are as right as
+    "leaking" for a service whose leak makes it fail."""
 
     language: str
     behaviour: str
@@ -46,6 +47,7 @@ class Row:
     leaks: tuple[str, ...] = ()
     held_back: bool = False
     passes: tuple[str, ...] = ("bounded",)
+    instead: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -137,6 +139,71 @@ ROWS = (
         "a departure is noticed by the write every 4.3 s, until select() has 1,024 descriptors to watch",
         LOADED,
     ),
+    Row("python", "ring-33", "the metrics of the last 33 s, 91 kB a second", held_back=True),
+    Row("python", "gamma-41", "1 to 30 files for one stream of 41, at random", LOADED, held_back=True),
+    Row(
+        "python",
+        "limit-38",
+        "429 without Retry-After beyond 38 requests a second",
+        held_back=True,
+        passes=REFUSED,
+    ),
+    Row("node", "bytes-4200", "4,200 bytes per stream", LOADED, held_back=True),
+    Row(
+        "node",
+        "quotes-85",
+        "85 kB written per second, whether the client reads or not",
+        QUEUED,
+        held_back=True,
+    ),
+    Row("node", "tenants-140", "11 kB and a timer for each of 140 tenants", held_back=True),
+    Row("go", "bytes-6400", "6,400 bytes per stream, without pprof", LOADED, held_back=True),
+    Row("go", "pooled-pages", "pages rendered in pooled buffers, and JSON, per event", held_back=True),
+    Row(
+        "go",
+        "twins",
+        "a connection to the upstream for each client that opens a topic together with another",
+        LOADED,
+        held_back=True,
+    ),
+    Row("go", "outgoing-130", "130 kB queued per second for a stalled reader", QUEUED, held_back=True),
+    Row("go", "linger-55", "a goroutine with 9 kB per stream, for 15 to 55 s more", held_back=True),
+    Row("java", "bytes-5600", "5,600 bytes per stream", LOADED, held_back=True),
+    Row("java", "shrinking-9", "a pool of connections, half of which are closed every 9 s", held_back=True),
+    Row(
+        "java",
+        "sweep-31",
+        "a file per stream, closed by a sweep every 31 s; that of every sixteenth never",
+        LOADED,
+        held_back=True,
+    ),
+    Row("c", "bytes-1700", "1,700 bytes per stream", LOADED, held_back=True),
+    Row("c", "slabs-96", "a slab of 96 kB per open stream, for later ones", held_back=True),
+    Row("c", "half-close", "a file per stream whose client half-closed", LOADED, held_back=True),
+    Row("c", "metrics-64", "64 kB a second", ("time",), held_back=True),
+    Row("rust", "board-320", "at most 320 kB queued for a stalled reader", held_back=True),
+    Row(
+        "rust",
+        "acceptor-410",
+        "a file for every second stream; with RLIMIT_NOFILE of 410 the accept loop ends",
+        LOADED,
+        held_back=True,
+        instead=("stalled",),
+    ),
+    Row("rust", "tick-17", "a departure is noticed up to 34 s later, by a write", held_back=True),
+    Row("ruby", "bytes-5100", "5,100 bytes per stream", LOADED, held_back=True),
+    Row("ruby", "cache-4400", "the newest pages, 4.4 MB at most", held_back=True),
+    Row("ruby", "drops-192", "a client that is behind by 192 kB is disconnected", held_back=True),
+    Row("ruby", "threads-27", "a thread for every fourth stream, for 27 s more", held_back=True),
+    Row("php", "bytes-3300", "3,300 bytes per stream", LOADED, held_back=True),
+    Row("php", "templates", "10 to 70 rows rendered per event", held_back=True),
+    Row(
+        "php",
+        "ended-third",
+        "a file for every third stream, which the service itself ends",
+        LOADED,
+        held_back=True,
+    ),
 )
 
 
@@ -188,6 +255,8 @@ def right(row: Row, verdict: dict[str, Any]) -> bool:
     """Whether the outcome is the planted one, and the first finding's driver as well."""
     if not row.leaks:
         return verdict["outcome"] in row.passes
+    if verdict["outcome"] in row.instead:
+        return True
     found = [one for one in verdict["findings"] if one["status"] == "leaking"]
     return verdict["outcome"] == "leaking" and bool(found) and found[0]["driver"] in row.leaks
 

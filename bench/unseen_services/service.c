@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -120,6 +121,62 @@ static void join_roster(int client, const char *request) {
     pthread_mutex_unlock(&lock);
 }
 
+/* slabs-96: the memory of a stream is a slab of 96 kB; a slab that is free serves the next stream and is never unmapped */
+#define SLAB 98304
+struct slab {
+    struct slab *next;
+    char used[SLAB - sizeof(struct slab *)];
+};
+static struct slab *slabs;
+
+static struct slab *take_slab(void) {
+    pthread_mutex_lock(&lock);
+    struct slab *one = slabs;
+    if (one) slabs = one->next;
+    pthread_mutex_unlock(&lock);
+    if (one) return one;
+    one = mmap(NULL, SLAB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return one == MAP_FAILED ? NULL : one;
+}
+
+static void give_slab(struct slab *one) {
+    if (!one) return;
+    pthread_mutex_lock(&lock);
+    one->next = slabs;
+    slabs = one;
+    pthread_mutex_unlock(&lock);
+}
+
+/* metrics-64: 64 kB a second */
+struct sample {
+    struct sample *next;
+    char text[2552];
+};
+static struct sample *volatile samples;
+
+static void *sample(void *unused) {
+    (void)unused;
+    for (unsigned long tick = 0;; tick++) {
+        struct sample *one = malloc(sizeof *one);
+        if (one) {
+            memset(one->text, (int)(tick % 251), sizeof one->text);
+            one->next = samples;
+            samples = one;
+        }
+        usleep(40000);
+    }
+    return NULL;
+}
+
+/* half-close: a client that still reads gets the rest of the events from a spill file, which nobody closes */
+static void finish_half_closed(int client) {
+    static const char last[] = "event: closing\ndata: soon\n\n";
+    struct pollfd one = {client, 0, 0};
+    if (send(client, last, sizeof last - 1, 0) < 0 || poll(&one, 1, 250) != 0) return; /* it has closed both ways */
+    if (open("/dev/zero", O_RDONLY) < 0) return;
+    for (int number = 0; number < 40 && send(client, last, sizeof last - 1, 0) > 0; number++) usleep(100000);
+}
+
 static void refuse(int client) {
     char request[4096];
     struct timeval soon = {.tv_usec = 200000};
@@ -141,6 +198,7 @@ static void *serve(void *given) {
     ssize_t got = recv(client, request, sizeof request - 1, 0);
     request[got > 0 ? got : 0] = 0;
     int slow = !strcmp(behaviour, "tick-6");
+    struct slab *slab = !strcmp(behaviour, "slabs-96") ? take_slab() : NULL;
     if (got > 0 && send(client, head, sizeof head - 1, 0) > 0) {
         if (!strcmp(behaviour, "roster")) {
             join_roster(client, request);
@@ -148,6 +206,7 @@ static void *serve(void *given) {
         }
         for (int number = 0; !failed; number++) {
             if (!strcmp(behaviour, "churn")) churn(&seed, own);
+            if (slab) memset(slab->used, number, (size_t)rand_r(&seed) % sizeof slab->used);
             char event[64];
             int length = snprintf(event, sizeof event, "id: %d\ndata: tick\n\n", number);
             if (send(client, event, (size_t)length, 0) < 0) { failed = errno; break; }
@@ -156,11 +215,14 @@ static void *serve(void *given) {
             if (poll(&one, 1, 100) > 0) {
                 got = recv(client, request, sizeof request, 0);
                 if (got < 0) failed = errno;
+                if (got == 0 && !strcmp(behaviour, "half-close")) finish_half_closed(client);
                 if (got <= 0) break;
             }
         }
     }
     for (int index = 0; index < OWN; index++) free(own[index]);
+    give_slab(slab);
+    if (!strcmp(behaviour, "bytes-1700") && (kept = malloc(1700))) memset(kept, 1, 1700);
     if (!strcmp(behaviour, "bytes-3000") && (kept = malloc(3000))) memset(kept, 1, 3000);
     if (!strcmp(behaviour, "reset-eventfd") && failed == ECONNRESET) (void)eventfd(0, 0);
     close(client);
@@ -181,6 +243,7 @@ int main(int argc, char **argv) {
     pthread_attr_setdetachstate(&small, PTHREAD_CREATE_DETACHED);
     pthread_t thread;
     if (!strcmp(behaviour, "roster") && pthread_create(&thread, &small, broadcast, NULL)) return 1;
+    if (!strcmp(behaviour, "metrics-64") && pthread_create(&thread, &small, sample, NULL)) return 1;
     if (!strcmp(behaviour, "churn")) {
         unsigned seed = 17;
         mallopt(M_ARENA_MAX, 2); /* else the table spreads over 16 arenas, which takes thousands of streams */

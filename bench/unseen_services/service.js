@@ -6,8 +6,10 @@ const http = require("node:http");
 const [port, behaviour] = [Number(process.argv[2]), process.argv[3]];
 const kept = new Map();
 const SNAPSHOT = "z".repeat(30000);
+const QUOTES = "q".repeat(8450);
 const samples = [];
 let served = 0;
+let random = 4321;
 
 if (behaviour === "swept-13") setInterval(() => kept.forEach((fd, key) => { fs.closeSync(fd); kept.delete(key); }), 13000);
 if (behaviour === "samples") {
@@ -20,6 +22,15 @@ const remember = (number) => {
   if (kept.size > 1300) kept.delete(kept.keys().next().value);
 };
 
+// A feed for each of 140 tenants, most of whose streams belong to few: what it published last, and a timer.
+const feed = () => {
+  random = (random * 1103515245 + 12345) % 2147483648;
+  const tenant = Math.floor(140 * (random / 2147483648) ** 2);
+  if (kept.has(tenant)) return;
+  const last = Array.from({ length: 90 }, (_, index) => ({ index, text: `item ${index} of tenant ${tenant}`, seen: [] }));
+  kept.set(tenant, { last, poll: setInterval(() => last.push(last.shift()), 4000) });
+};
+
 const server = http.createServer((request, response) => {
   const number = served++;
   response.writeHead(200, { "Content-Type": "text/event-stream" });
@@ -29,12 +40,17 @@ const server = http.createServer((request, response) => {
       if (error.code === "ECONNRESET") kept.set(number, fs.openSync("/dev/null", "a"));
     });
   }
+  if (behaviour === "tenants-140") feed();
   const queue = [];
   let full = false;
   let sent = 0;
   const tick = setInterval(() => {
     if (behaviour === "skipping") { // a client that is behind by 96 kB gets no further snapshot
       if (response.writableLength < 96000) response.write(`id: ${sent++}\ndata: ${SNAPSHOT}\n\n`);
+      return;
+    }
+    if (behaviour === "quotes-85") { // it never looks at what write() returns
+      response.write(Buffer.from(`id: ${sent++}\ndata: ${QUOTES}\n\n`)); // as text, the events would share it
       return;
     }
     const line = `id: ${sent++}\ndata: ${"x".repeat(behaviour === "stalled" ? 600 : 8)}\n\n`;
@@ -50,6 +66,8 @@ const server = http.createServer((request, response) => {
       const fd = fs.openSync("/dev/null", "r");
       if (behaviour === "late-22") setTimeout(() => fs.closeSync(fd), 22000);
       else kept.set(number, fd);
+    } else if (behaviour === "bytes-4200") {
+      kept.set(number, Buffer.alloc(4200, number % 251));
     } else if (behaviour === "lumpy" && number % 40 === 39) {
       for (let index = 0; index < 20; index++) kept.set(`${number} ${index}`, setInterval(() => {}, 3600000));
     }

@@ -6,6 +6,7 @@ declare(strict_types=1);
 const HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 const FULL = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 const CAP = 330;
+const ROW = "<li class=\"{class}\">{name}: {price}</li>";
 
 $context = stream_context_create(["socket" => ["backlog" => 511]]);
 $listen = STREAM_SERVER_BIND | STREAM_SERVER_LISTEN;
@@ -19,6 +20,20 @@ $kept = [];
 $served = 0;
 mt_srand(11);
 
+/** An event: a list that a template makes of the rows, which come from JSON. */
+function rendered(int $sent): string
+{
+    $rows = [];
+    for ($index = mt_rand(10, 70); $index > 0; $index--) {
+        $rows[] = ["class" => "c$index", "name" => "row <$index> of $sent", "price" => mt_rand() / 97];
+    }
+    ob_start();
+    foreach (json_decode(json_encode($rows), true) as $row) {
+        echo preg_replace_callback('/{(\w+)}/', fn ($found) => htmlspecialchars((string) $row[$found[1]]), ROW);
+    }
+    return ob_get_clean();
+}
+
 /** What a new stream makes the service keep. False if there is no place for the stream. */
 function opened(string $behaviour, int $number): bool
 {
@@ -28,6 +43,8 @@ function opened(string $behaviour, int $number): bool
         $tenants[$tenant] ??= stream_socket_pair(STREAM_PF_UNIX, STREAM_SOCK_STREAM, 0);
     } elseif ($behaviour === "history") {
         $history[$number] = str_repeat(chr(65 + $number % 26), 21000);
+    } elseif ($behaviour === "bytes-3300") {
+        $history[$number] = str_repeat(chr(65 + $number % 26), 3300);
     } elseif ($behaviour === "cap-330") {
         if (count($kept) >= CAP) {
             return false;
@@ -74,8 +91,13 @@ while (true) {
     }
     foreach ($clients as $number => [$socket, $due, $sent]) {
         if ($due !== null && $due <= $now) {
-            $written = @fwrite($socket, "id: $sent\ndata: tick\n\n");
-            if ($written === false) {
+            $data = $behaviour === "templates" ? rendered($sent) : "tick";
+            $written = @fwrite($socket, "id: $sent\ndata: $data\n\n");
+            $ends = $behaviour === "ended-third" && $number % 3 === 0; // there is nothing after the first event
+            if ($written !== false && $ends) {
+                $kept[] = fopen("/dev/zero", "r");
+            }
+            if ($written === false || $ends) {
                 fclose($socket);
                 unset($clients[$number]);
             } else {

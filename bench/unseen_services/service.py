@@ -16,6 +16,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close
 LIMITED = (
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
+BUSY = b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy"
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfull"
 KEPT: list[int] = []
 TENANTS: dict[int, int] = {}
@@ -23,6 +24,8 @@ COUNT = itertools.count()
 CAP = 700
 SESSIONS: set[asyncio.Task[None]] = set()
 RANDOM = random.Random(20)
+METRICS: collections.deque[bytes] = collections.deque(maxlen=330)
+ADMITTED: collections.deque[float] = collections.deque(maxlen=38)
 
 
 class Bucket:
@@ -41,6 +44,22 @@ class Bucket:
 
 
 BUCKET = Bucket()
+
+
+def admitted() -> bool:
+    """Whether fewer than 38 requests were admitted within the last second."""
+    now = time.monotonic()
+    if len(ADMITTED) == 38 and now - ADMITTED[0] < 1.0:
+        return False
+    ADMITTED.append(now)
+    return True
+
+
+async def measure() -> None:
+    """Metrics of the last 33 s, 91 kB for each second."""
+    while True:
+        METRICS.append(os.urandom(4_550).hex().encode())
+        await asyncio.sleep(0.1)
 
 
 async def resumable(number: int) -> None:
@@ -105,6 +124,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(LIMITED)
             await writer.drain()
             return
+        if BEHAVIOUR == "limit-38" and not admitted():
+            writer.write(BUSY)
+            await writer.drain()
+            return
         writer.write(HEAD)
         gone = asyncio.ensure_future(reader.read())
         sending = asyncio.ensure_future(queued(writer) if BEHAVIOUR == "outbox" else ticks(writer))
@@ -123,6 +146,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             session.add_done_callback(SESSIONS.discard)
         if BEHAVIOUR == "lumps-29" and number % 29 == 28:
             KEPT.extend(os.eventfd(0) for _ in range(RANDOM.randint(5, 12)))
+        if BEHAVIOUR == "gamma-41" and RANDOM.random() < 1 / 41:
+            lump = 1 + int(RANDOM.gammavariate(1.4, 4.0))
+            KEPT.extend(os.open("/dev/zero", os.O_RDONLY) for _ in range(lump))
         if BEHAVIOUR == "late-7":
             asyncio.get_running_loop().call_later(7.0, lambda: (os.close(read), os.close(write)))
         elif (BEHAVIOUR == "reset" and failed) or (BEHAVIOUR == "cap-700" and len(KEPT) <= CAP):
@@ -135,8 +161,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", PORT, backlog=512)
+    measuring = asyncio.ensure_future(measure()) if BEHAVIOUR == "ring-33" else None
     async with server:
         await server.serve_forever()
+    if measuring:
+        measuring.cancel()
 
 
 asyncio.run(main())

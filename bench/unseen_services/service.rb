@@ -9,7 +9,10 @@ LIMITED = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0
 LOCK = Mutex.new
 ENDED = []
 KEPT = []
+CACHE = {}
+FOLLOWERS = {}
 $served = 0
+$cached = 0
 $second = 0
 $in_second = 0
 
@@ -29,6 +32,48 @@ def rendered(number)
   JSON.parse(text).length == 60 ? text : "none"
 end
 
+# Keeps the page of a stream, and drops the oldest ones beyond 4,400,000 bytes.
+def cache(number)
+  page = "page #{number} ".ljust(2500 + number * 7919 % 6500, "p")
+  LOCK.synchronize do
+    CACHE[number] = page
+    $cached += page.bytesize
+    $cached -= CACHE.shift.last.bytesize while $cached > 4_400_000
+  end
+end
+
+# Gives each client 90 kB a second, and disconnects one who is behind by 192 kB.
+def publish
+  (0..).each do |sent|
+    LOCK.synchronize do
+      FOLLOWERS.each do |client, (queue, behind)|
+        if behind[0] > 192_000
+          client.close unless client.closed?
+        else
+          text = "id: #{sent}\ndata: #{'p' * 8980}\n\n"
+          behind[0] += text.bytesize
+          queue << text
+        end
+      end
+    end
+    sleep 0.1
+  end
+end
+
+# Sends what is published at the pace of the reader.
+def follow(client)
+  client.setsockopt(:SOCKET, :SNDBUF, 16_384)
+  queue, behind = Thread::Queue.new, [0]
+  LOCK.synchronize { FOLLOWERS[client] = [queue, behind] }
+  loop do
+    text = queue.pop
+    client.write(text)
+    LOCK.synchronize { behind[0] -= text.bytesize }
+  end
+ensure
+  LOCK.synchronize { FOLLOWERS.delete(client) }
+end
+
 def serve(client, number)
   while (line = client.gets)
     break if line == "\r\n"
@@ -40,7 +85,10 @@ def serve(client, number)
     return
   end
   client.write(HEAD)
+  return follow(client) if BEHAVIOUR == "drops-192"
+
   LOCK.synchronize { KEPT << File.open("/dev/zero") } if BEHAVIOUR == "limit-55"
+  cache(number) if BEHAVIOUR == "cache-4400"
   recent = BEHAVIOUR == "render" ? Array.new(2000) { |index| "topic #{number} #{index}" } : []
   (0..).each do |sent|
     client.write("id: #{sent}\ndata: #{recent.empty? ? 'tick' : rendered(sent)}\n\n")
@@ -61,6 +109,8 @@ if BEHAVIOUR == "swept-third"
   end
 end
 
+Thread.new { publish } if BEHAVIOUR == "drops-192"
+
 server = TCPServer.new("127.0.0.1", Integer(PORT))
 loop do
   client = server.accept
@@ -72,6 +122,9 @@ loop do
     nil # the client is gone
   ensure
     client.close
+    LOCK.synchronize { KEPT << "#{number} ".ljust(5100, "k") } if BEHAVIOUR == "bytes-5100"
+    # The seat of every fourth stream stays reserved for a while.
+    Thread.new { sleep 27 } if BEHAVIOUR == "threads-27" && number % 4 == 0
     # Only two of three files reach the list that the sweep closes.
     LOCK.synchronize { (number % 3 == 0 ? KEPT : ENDED) << File.open("/dev/zero") } if BEHAVIOUR == "swept-third"
   end

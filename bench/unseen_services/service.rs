@@ -1,19 +1,78 @@
 //! A threaded service of event streams with one behaviour, by its name. usage: service PORT BEHAVIOUR
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{mpsc, Mutex};
+use std::sync::{mpsc, Arc, Condvar, Mutex, Weak};
 use std::time::Duration;
 use std::{env, fs, hint, mem, thread};
 
 static SERVED: AtomicUsize = AtomicUsize::new(0);
 static ENDED: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
 static CLIENTS: Mutex<Vec<mpsc::Sender<String>>> = Mutex::new(Vec::new());
+static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
 static JOURNAL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 extern "C" {
     fn setsockopt(socket: i32, level: i32, name: i32, value: *const i32, length: u32) -> i32;
+    fn setrlimit(resource: i32, limit: *const [u64; 2]) -> i32;
+}
+
+/// What one client has yet to get: 320 kB at most, else the oldest is dropped.
+#[derive(Default)]
+struct Board {
+    waiting: Mutex<(VecDeque<String>, usize)>,
+    arrived: Condvar,
+}
+
+impl Board {
+    fn put(&self, text: String) {
+        let mut waiting = self.waiting.lock().expect("no thread panics");
+        waiting.1 += text.len();
+        waiting.0.push_back(text);
+        while waiting.1 > 320_000 {
+            let oldest = waiting.0.pop_front().map_or(0, |text| text.len());
+            waiting.1 -= oldest;
+        }
+        self.arrived.notify_one();
+    }
+
+    fn take(&self) -> String {
+        let mut waiting = self.waiting.lock().expect("no thread panics");
+        loop {
+            if let Some(text) = waiting.0.pop_front() {
+                waiting.1 -= text.len();
+                return text;
+            }
+            waiting = self.arrived.wait(waiting).expect("no thread panics");
+        }
+    }
+}
+
+/// 110 kB a second to every client.
+fn post() {
+    for number in 0u64.. {
+        let text = format!("id: {number}\ndata: {}\n\n", "p".repeat(5480));
+        let boards: Vec<_> = {
+            let mut boards = BOARDS.lock().expect("no thread panics");
+            boards.retain(|board| board.strong_count() > 0);
+            boards.iter().filter_map(Weak::upgrade).collect()
+        };
+        for board in boards {
+            board.put(text.clone());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sends what is posted at the pace of the reader.
+fn send_board(mut client: TcpStream) {
+    let bytes = 18_432i32;
+    unsafe { setsockopt(client.as_raw_fd(), 1, 7, &bytes, 4) }; // SOL_SOCKET, SO_SNDBUF
+    let board = Arc::new(Board::default());
+    BOARDS.lock().expect("no thread panics").push(Arc::downgrade(&board));
+    while client.write_all(board.take().as_bytes()).is_ok() {}
 }
 
 /// Closes the files of the streams that ended, every 19 s.
@@ -67,10 +126,17 @@ fn serve(mut client: TcpStream, behaviour: &str) {
     if behaviour == "backlog" {
         return send_queue(client);
     }
+    if behaviour == "board-320" {
+        return send_board(client);
+    }
     let _ = client.set_read_timeout(Some(Duration::from_millis(100)));
     for event in 0.. {
         if client.write_all(format!("id: {event}\ndata: tick\n\n").as_bytes()).is_err() {
             break;
+        }
+        if behaviour == "tick-17" {
+            thread::sleep(Duration::from_secs(17)); // it reads nothing: a departure is noticed by a write alone
+            continue;
         }
         if behaviour == "bytes-per-event" {
             mem::forget(hint::black_box(vec![1u8; 2500]));
@@ -87,8 +153,18 @@ fn serve(mut client: TcpStream, behaviour: &str) {
     if behaviour == "bytes-19000" {
         mem::forget(hint::black_box(vec![2u8; 19_000]));
     }
+    if behaviour == "acceptor-410" && number % 2 == 1 {
+        mem::forget(fs::File::open("/dev/zero"));
+    }
     if behaviour == "file-per-25" && number % 25 == 24 {
         mem::forget(fs::File::open("/dev/null"));
+    }
+}
+
+fn accept_until_an_error(server: TcpListener) {
+    for client in server.incoming() {
+        let Ok(client) = client else { return };
+        let _ = thread::Builder::new().stack_size(131_072).spawn(move || serve(client, "acceptor-410"));
     }
 }
 
@@ -99,6 +175,14 @@ fn main() {
         "reaper-19" => Some(thread::spawn(reap)),
         "backlog" => Some(thread::spawn(publish)),
         "journal" => Some(thread::spawn(write_journal)),
+        "board-320" => Some(thread::spawn(post)),
+        "acceptor-410" => {
+            assert_eq!(unsafe { setrlimit(7, &[410, 410]) }, 0); // RLIMIT_NOFILE
+            thread::spawn(move || accept_until_an_error(server)).join().expect("no thread panics");
+            loop {
+                thread::park(); // nothing notices that the acceptor has ended
+            }
+        }
         _ => None,
     };
     for client in server.incoming().flatten() {

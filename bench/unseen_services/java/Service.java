@@ -6,7 +6,12 @@ import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Deque;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
@@ -31,11 +36,26 @@ class Service {
     static final ExecutorService AUDIT = new ThreadPoolExecutor(
         0, 110, 1, TimeUnit.DAYS, new SynchronousQueue<>(), new ThreadPoolExecutor.CallerRunsPolicy());
 
+    static final List<byte[]> HISTORY = new ArrayList<>();
+    /** Files of streams that ended, which a sweep closes every 31 s, and those that it does not find. */
+    static final List<FileInputStream> ENDED = new ArrayList<>();
+    static final List<FileInputStream> MISSED = new ArrayList<>();
+    /** Idle connections to the upstream. Every 9 s half of those beyond four are closed. */
+    static final Deque<Socket> IDLE = new ArrayDeque<>();
+    static ServerSocket upstream;
+
     public static void main(String[] arguments) throws Exception {
         String behaviour = arguments[1];
         ExecutorService pool = behaviour.equals("blocked-90")
             ? new ThreadPoolExecutor(90, 90, 0, TimeUnit.SECONDS, new LinkedBlockingQueue<>())
             : new ThreadPoolExecutor(0, 1000, behaviour.equals("pool-20") ? 20 : 2, TimeUnit.SECONDS, new SynchronousQueue<>());
+        if (behaviour.equals("shrinking-9")) {
+            upstream = new ServerSocket(0, 511, InetAddress.getByName("127.0.0.1"));
+            new Thread(Service::answer, "upstream").start();
+            EXPIRY.scheduleAtFixedRate(Service::shrink, 9, 9, TimeUnit.SECONDS);
+        } else if (behaviour.equals("sweep-31")) {
+            EXPIRY.scheduleAtFixedRate(Service::sweep, 31, 31, TimeUnit.SECONDS);
+        }
         try (ServerSocket server = new ServerSocket(Integer.parseInt(arguments[0]), 511, InetAddress.getByName("127.0.0.1"))) {
             while (true) {
                 Socket socket = server.accept();
@@ -46,6 +66,10 @@ class Service {
 
     static void serve(Socket socket, String behaviour) {
         int stream = SERVED.incrementAndGet();
+        if (behaviour.equals("shrinking-9")) {
+            serveFromUpstream(socket);
+            return;
+        }
         try (socket) {
             socket.setTcpNoDelay(true);
             InputStream in = socket.getInputStream();
@@ -62,6 +86,14 @@ class Service {
         } catch (Exception gone) {
             switch (behaviour) {
                 case "blocked-90" -> block(); // waits for an answer that never comes
+                case "bytes-5600" -> {
+                    byte[] record = new byte[5600];
+                    Arrays.fill(record, (byte) stream);
+                    synchronized (HISTORY) {
+                        HISTORY.add(record);
+                    }
+                }
+                case "sweep-31" -> archive(stream);
                 case "expiry" -> expire(stream);
                 case "audits-110" -> AUDIT.execute(Service::audit);
                 case "watcher-7" -> {
@@ -73,6 +105,95 @@ class Service {
                 }
                 default -> { }
             }
+        }
+    }
+
+    /** Opens the archive of a stream that ended. Only fifteen of sixteen reach the list that the sweep closes. */
+    static void archive(int stream) {
+        try {
+            FileInputStream file = new FileInputStream("/dev/zero");
+            synchronized (ENDED) {
+                (stream % 16 == 0 ? MISSED : ENDED).add(file);
+            }
+        } catch (IOException failed) {
+            throw new IllegalStateException(failed);
+        }
+    }
+
+    static void sweep() {
+        synchronized (ENDED) {
+            for (FileInputStream file : ENDED) {
+                close(file);
+            }
+            ENDED.clear();
+        }
+    }
+
+    /** Ticks that come from the upstream, over a connection of the pool. */
+    static void serveFromUpstream(Socket socket) {
+        Socket used = null;
+        try (socket) {
+            InputStream in = socket.getInputStream();
+            byte[] request = new byte[4096];
+            if (in.read(request) <= 0) {
+                return;
+            }
+            synchronized (IDLE) {
+                used = IDLE.pollLast();
+            }
+            if (used == null) {
+                used = new Socket(upstream.getInetAddress(), upstream.getLocalPort());
+            }
+            OutputStream out = socket.getOutputStream();
+            out.write(HEAD);
+            for (int number = 0; ; number++) {
+                used.getOutputStream().write(number);
+                int answer = used.getInputStream().read();
+                out.write(("id: " + number + "\ndata: tick " + answer + "\n\n").getBytes(StandardCharsets.US_ASCII));
+                Thread.sleep(100);
+            }
+        } catch (IOException | InterruptedException gone) {
+            if (used != null) {
+                synchronized (IDLE) {
+                    IDLE.addLast(used);
+                }
+            }
+        }
+    }
+
+    /** The upstream sends each byte back. It is in this process, so both ends of a connection count. */
+    static void answer() {
+        try {
+            while (true) {
+                Socket one = upstream.accept();
+                new Thread(() -> {
+                    try (one) {
+                        for (int read = one.getInputStream().read(); read >= 0; read = one.getInputStream().read()) {
+                            one.getOutputStream().write(read);
+                        }
+                    } catch (IOException gone) {
+                        return;
+                    }
+                }, "upstream connection").start();
+            }
+        } catch (IOException failed) {
+            throw new IllegalStateException(failed);
+        }
+    }
+
+    static void shrink() {
+        synchronized (IDLE) {
+            for (int surplus = (IDLE.size() - 4 + 1) / 2; surplus > 0; surplus--) {
+                close(IDLE.pollFirst());
+            }
+        }
+    }
+
+    static void close(AutoCloseable one) {
+        try {
+            one.close();
+        } catch (Exception failed) {
+            throw new IllegalStateException(failed);
         }
     }
 
