@@ -11,6 +11,7 @@ from bench.unseen import ROWS, SERVICES, Row, line, right
 LEAKY = Row("go", "x", "a file per stream", ("connection", "answered-stream"))
 HEALTHY = Row("go", "y", "nothing", held_back=True)
 LIMITED = Row("go", "z", "429", passes=("bounded", "inconclusive"))
+FAILING = Row("go", "w", "a file per stream until it stops", ("connection",), instead=("stalled",))
 
 
 def verdict(outcome: str, driver: str = "", status: str = "leaking") -> dict[str, Any]:
@@ -31,6 +32,10 @@ def verdict(outcome: str, driver: str = "", status: str = "leaking") -> dict[str
         (LEAKY, verdict("leaking", "event"), False),
         (LEAKY, verdict("stalled", "connection", "suspected"), False),
         (LEAKY, verdict("bounded"), False),
+        (FAILING, verdict("leaking", "connection"), True),
+        (FAILING, verdict("leaking", "event"), False),
+        (FAILING, verdict("stalled", "connection", "suspected"), True),
+        (FAILING, verdict("bounded"), False),
     ],
 )
 def test_a_verdict_is_right_when_outcome_and_driver_are_the_planted_ones(
