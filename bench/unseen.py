@@ -179,7 +179,7 @@ ROWS = (
     ),
     Row("c", "bytes-1700", "1,700 bytes per stream", LOADED, held_back=True),
     Row("c", "slabs-96", "a slab of 96 kB per open stream, for later ones", held_back=True),
-    Row("c", "half-close", "a file per stream whose client half-closed", LOADED, held_back=True),
+    Row("c", "half-close", "a file per stream whose client half-closed", ("abort",), held_back=True),
     Row("c", "metrics-64", "64 kB a second", ("time",), held_back=True),
     Row("rust", "board-320", "at most 320 kB queued for a stalled reader", held_back=True),
     Row(
