@@ -43,8 +43,10 @@ else:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Modules and tests that pytest collects live until pytest exits, so the garbage collector does not visit them.
+# Modules and tests that pytest collects live until pytest exits, so the garbage collector does not visit them. The rest
+# is mostly short-lived: a collection after each 20,000 objects rather than each 700 takes a second less for tests/core.
 gc.disable()
+gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_finish() -> None:

@@ -238,7 +238,7 @@ def test_a_signal_stops_the_probe_within_a_tenth_of_a_second(
 
     monkeypatch.setattr(module, "Orders", Asked)
     stop = threading.Event()
-    timer = threading.Timer(0.25, stop.set)
+    timer = threading.Timer(0.12, stop.set)
     timer.start()
     printed(interval=3600.0, stop=stop)
     timer.join()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Modules that the service under test loads: flat, and not importable here.
 AGENT = ROOT / "harness" / "runtime" / "agent"
+# Packages whose classes use no private attribute of another.
+ENCAPSULATED = ("harness/http", "harness/swarm", "harness/core", "fake_broker")
 # Of Locust and the standard library, where they offer no other way; each use says why.
 FOREIGN = {"_handlers", "_cache_response_times", "_percentile_fields", "_exit"}
 
@@ -28,6 +32,12 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
+# Parsing every module takes a second, so facts() makes every check of one file before it parses the next.
+@lru_cache(maxsize=1)
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def statements(tree: ast.AST) -> Iterator[ast.AST]:
     """Every statement, at any depth. Expressions, nine of ten nodes, cannot contain one."""
     for node in ast.iter_child_nodes(tree):
@@ -39,7 +49,7 @@ def statements(tree: ast.AST) -> Iterator[ast.AST]:
 def imports(source: str) -> set[str]:
     """Every dotted name that a module imports or may import from, in functions and below TYPE_CHECKING too."""
     found = set()
-    for node in statements(ast.parse(source)):
+    for node in statements(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -48,11 +58,11 @@ def imports(source: str) -> set[str]:
     return found
 
 
-def graph(modules: dict[str, str]) -> dict[str, set[str]]:
+def graph(imported: dict[str, set[str]]) -> dict[str, set[str]]:
     """Module name → modules that it imports. A package that only gives a submodule its name is not an import of it."""
     found: dict[str, set[str]] = {}
-    for name, source in modules.items():
-        named = imports(source) & modules.keys()
+    for name, names in imported.items():
+        named = names & imported.keys()
         found[name] = {
             each
             for each in named
@@ -61,24 +71,28 @@ def graph(modules: dict[str, str]) -> dict[str, set[str]]:
     return found
 
 
-def cycle(modules: dict[str, str]) -> list[str]:
-    """The names of a cycle of imports; empty without one."""
+def cycle(imported: dict[str, set[str]]) -> list[str]:
+    """The names of a cycle of imports; empty without one. imported: the names that each module imports."""
     try:
-        TopologicalSorter(graph(modules)).prepare()
+        TopologicalSorter(graph(imported)).prepare()
     except CycleError as error:
         return list(error.args[1])
     return []
 
 
 def test_no_modules_import_each_other() -> None:
-    modules = {module_name(path): path.read_text() for path in sources("harness", "fake_broker")}
-    assert len(modules) > 300
-    assert cycle(modules) == []
+    imported = {module_name(path): found.imports for path, found in facts().items()}
+    assert len(imported) > 300
+    assert cycle(imported) == []
 
 
 def test_a_cycle_is_found_wherever_it_hides() -> None:
+    def found(**modules: str) -> set[str]:
+        named = {name.replace("_", "."): imports(source) for name, source in modules.items()}
+        return set(cycle(named))
+
     hidden = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.a import A\n"
-    assert set(cycle({"p": "", "p.a": "def f():\n    import p.b\n", "p.b": hidden})) == {"p.a", "p.b"}
+    assert found(p="", p_a="def f():\n    import p.b\n", p_b=hidden) == {"p.a", "p.b"}
     for around in (
         "try:\n    {}\nexcept E:\n    pass",
         "try:\n    f()\nexcept E:\n    {}",
@@ -86,8 +100,8 @@ def test_a_cycle_is_found_wherever_it_hides() -> None:
         "with a:\n    {}",
         "for x in y:\n    pass\nelse:\n    {}",
     ):
-        assert set(cycle({"p": "", "p.a": around.format("import p.b"), "p.b": hidden})) == {"p.a", "p.b"}
-    assert cycle({"p": "", "p.a": "from p import b\n", "p.b": ""}) == []
+        assert found(p="", p_a=around.format("import p.b"), p_b=hidden) == {"p.a", "p.b"}
+    assert found(p="", p_a="from p import b\n", p_b="") == set()
 
 
 # A private attribute of anything that is not written out as the object itself, its class or its parent.
@@ -97,9 +111,9 @@ PRIVATE = re.compile(r"(?<!\bself)(?<!\bcls)(?<!\bsuper\(\))\s*\.\s*_")
 def private_uses(source: str) -> list[str]:
     """Private attributes of anything but the object itself, its class and its parent."""
     if not PRIVATE.search(source):
-        return []  # parsing every module takes a second
+        return []
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_") or node.attr.endswith("__"):
             continue
         whose = node.value
@@ -110,9 +124,9 @@ def private_uses(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("package", ["harness/http", "harness/swarm", "harness/core", "fake_broker"])
+@pytest.mark.parametrize("package", ENCAPSULATED)
 def test_no_class_uses_private_attributes_of_another(package: str) -> None:
-    found = {str(path.relative_to(ROOT)): private_uses(path.read_text()) for path in sources(package)}
+    found = {str(path.relative_to(ROOT)): facts()[path].private for path in sources(package)}
     assert found
     assert {path: uses for path, uses in found.items() if uses} == {}
 
@@ -130,9 +144,9 @@ def test_a_private_attribute_of_another_object_is_found() -> None:
 def incomplete_objects(source: str) -> list[str]:
     """Places where an object checks whether it has an attribute yet: it was not complete when it was constructed."""
     if "hasattr" not in source and "getattr" not in source:
-        return []  # parsing every module takes a second
+        return []
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
             continue
         asks = node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) == 3)
@@ -143,10 +157,7 @@ def incomplete_objects(source: str) -> list[str]:
 
 
 def test_every_object_is_complete_when_it_is_constructed() -> None:
-    found = {
-        str(path.relative_to(ROOT)): incomplete_objects(path.read_text())
-        for path in sources("harness", "fake_broker")
-    }
+    found = {str(path.relative_to(ROOT)): one.incomplete for path, one in facts().items()}
     assert {path: uses for path, uses in found.items() if uses} == {}
 
 
@@ -167,7 +178,7 @@ def notes_read_by_text(source: str) -> list[str]:
     """Where a note is selected or parsed by its wording: its text is compared, searched or taken apart."""
     if "note" not in source or not (".text" in source or "str(" in source):
         return []
-    tree = ast.parse(source)
+    tree = parsed(source)
     named = {"note"}
     for node in ast.walk(tree):
         if isinstance(node, ast.comprehension | ast.For) and "notes" in ast.unparse(node.iter):
@@ -195,7 +206,7 @@ def notes_read_by_text(source: str) -> list[str]:
 
 def test_no_note_is_selected_by_its_wording() -> None:
     """``harness.core.earlier_records`` alone gives the notes of earlier versions a kind; it never sees a Note."""
-    found = {str(path.relative_to(ROOT)): notes_read_by_text(path.read_text()) for path in sources("harness")}
+    found = {str(path.relative_to(ROOT)): facts()[path].by_text for path in sources("harness")}
     assert {path: uses for path, uses in found.items() if uses} == {}
 
 
@@ -217,3 +228,29 @@ def test_a_note_that_is_selected_by_its_wording_is_found(source: str) -> None:
 def test_showing_a_note_and_selecting_it_by_kind_are_fine() -> None:
     shown = "[plain(note.text) for note in trial.notes if note.kind in KINDS and note.data.get('x') == 'y']"
     assert notes_read_by_text(shown) == []
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the checks found in one module."""
+
+    imports: set[str]
+    private: list[str]
+    incomplete: list[str]
+    by_text: list[str]
+
+
+@cache
+def facts() -> dict[Path, Facts]:
+    """Every module of the harness and the broker, with what was found in it."""
+    encapsulated = set(sources(*ENCAPSULATED))
+    found = {}
+    for path in sources("harness", "fake_broker"):
+        source = path.read_text()
+        found[path] = Facts(
+            imports(source),
+            private_uses(source) if path in encapsulated else [],
+            incomplete_objects(source),
+            notes_read_by_text(source),
+        )
+    return found

@@ -183,15 +183,15 @@ def test_each_kind_is_found_and_a_named_ignore_lets_it_stay(
     hold: Callable[[], None], kind: str, match: str
 ) -> None:
     zmq.Context.instance()  # the one of the process, there before
-    asked: dict[str, Any] = {"timeout": 0.1}
+    asked: dict[str, Any] = {}
     if kind in ("objects", "memory"):  # each is slow, and asked for by itself
         asked |= {"objects": {"objects": [Session]}, "memory": {"memory": "512 KiB"}}[kind]
-    with pytest.raises(LeaksError) as caught, no_leaks(**asked):
+    with pytest.raises(LeaksError) as caught, no_leaks(timeout=0, **asked):
         hold()
     assert any(fnmatchcase(text, match) for text in caught.value.leaks[kind]), caught.value.leaks
     let_go()
     wrong = Ignore(kind, "something else*", "names another thing")
-    with pytest.raises(LeaksError), no_leaks(ignore=[wrong], **asked):
+    with pytest.raises(LeaksError), no_leaks(ignore=[wrong], timeout=0, **asked):
         hold()
     let_go()
     rest = [

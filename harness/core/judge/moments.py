@@ -308,11 +308,10 @@ def _of_search(before: Moment, after: Moment) -> bool:
 def _span(before: Moment, after: Moment) -> dict[str, float]:
     """Amount of each factor between two moments. A sum that fell comes from a damaged file and counts as 0. Work done
     while allocations were traced also counts as 0, because its growth is excluded too."""
-    traced = after.searches != before.searches
-    return {
-        factor: 0.0 if traced else max(0.0, amount - before.done.get(factor, 0.0))
-        for factor, amount in after.done.items()
-    }
+    if after.searches != before.searches:
+        return dict.fromkeys(after.done, 0.0)
+    earlier = before.done.get
+    return {factor: max(0.0, amount - earlier(factor, 0.0)) for factor, amount in after.done.items()}
 
 
 def keys(found: Sequence[Moment], judged_as: Judged | None = None) -> list[Key]:

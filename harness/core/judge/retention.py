@@ -228,13 +228,16 @@ def _tested(found: Sequence[Moment], levels: Sequence[float], retention: float) 
     for start, stop in _stretches(found):
         begin, end = found[start - 1].at, found[stop - 1].at
         grown = levels[stop - 1] - min(levels[:stop])
+        streams = _ended(found, begin)
         best = math.inf
         for step in range(1, RELEASE_TIMES + 1):
             after = (retention + MARGIN) * step / RELEASE_TIMES
-            held = _ended(found, begin) - _ended(found, begin - after)
+            earlier = _ended(found, begin - after)
+            held = streams - earlier
             # Without streams in that time, nothing could have been retained when the stretch began.
             if held > 0:
-                released = _ended(found, min(begin, end - after)) - _ended(found, begin - after)
+                until = end - after
+                released = (_ended(found, until) if until < begin else streams) - earlier
                 best = min(best, grown * released / held)
         if math.isfinite(best) and best >= most[0]:
             most = (best, end)

@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import mul
+from itertools import repeat
+from operator import add, mul, truediv
 
 BACKGROUND = 0.01  # stray growth per reading in every model: one descriptor in 100 readings
 STEPS = 400
@@ -45,8 +46,9 @@ def fit(counts: Sequence[float], columns: Sequence[Sequence[float]], offset: Seq
     return _fit(tuple(counts), tuple(map(tuple, columns)), tuple(offset))
 
 
-# The judge asks for two of three fits again within the next few: each rule compares the same drivers by itself.
-@lru_cache(maxsize=32)
+# The judge asks for two of three fits again: each rule compares the same drivers by itself, and the verdict after the
+# plan.
+@lru_cache(maxsize=256)
 def _fit(counts: tuple[float, ...], columns: tuple[tuple[float, ...], ...], offset: tuple[float, ...]) -> Fit:
     seen = [max(0.0, count) for count in counts]
     sums = [math.fsum(column) for column in columns]
@@ -56,16 +58,15 @@ def _fit(counts: tuple[float, ...], columns: tuple[tuple[float, ...], ...], offs
     rows = list(zip(*columns, strict=True)) if columns else [()] * len(seen)
 
     def means() -> list[float]:
-        # The judge spends most of its time here, so map and mul avoid interpreted loops.
+        # The judge spends most of its time here, so map and operators avoid interpreted loops.
         if len(columns) == 1:  # nine of ten fits: without a sum, it takes half as long
-            rate = rates[0]
-            return [base + rate * amount for base, amount in zip(known, columns[0], strict=True)]
+            return list(map(add, known, map(mul, repeat(rates[0]), columns[0])))
         return [base + math.fsum(map(mul, rates, row)) for base, row in zip(known, rows, strict=True)]
 
     now = means()
     best = _likelihood(seen, now)
     for _ in range(STEPS if total and len(columns) else 0):
-        shares = [count / mean for count, mean in zip(seen, now, strict=True)]
+        shares = list(map(truediv, seen, now))
         for k, column in enumerate(columns):
             if sums[k] > 0:
                 rates[k] *= math.fsum(map(mul, shares, column)) / sums[k]
