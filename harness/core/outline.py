@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.design import GROWTH, MAX_CONNECTIONS, MAX_LOAD, Goal
 from harness.core.judge.memory import BLOCK, SIGNS, WARM_UP_CONNECTIONS
-from harness.core.plan import EXPECTED_LEAKS_CERTIFIED
 from harness.core.units import counted
 from harness.core.warm_up import MAX_WARMUP, MIN_WARMUP
 

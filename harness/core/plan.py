@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.core import design
+from harness.core.certified import counts_certified, is_certified
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal, Search, Step, Stop
 from harness.core.distinguish import (
@@ -27,7 +28,7 @@ from harness.core.distinguish import (
 )
 from harness.core.holding import next_hold
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
-from harness.core.judge.counts import CERTIFIED, assess_counts
+from harness.core.judge.counts import assess_counts
 from harness.core.judge.findings import bounds
 from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import BLOCK, MEMORY, WARM_UP_CONNECTIONS, counted_inside
@@ -35,7 +36,6 @@ from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import Moment, moments
 from harness.core.judge.one_count import STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
-from harness.core.judge.runtime_threads import runs_threads
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.record import Trial
 from harness.core.waiting import (
@@ -53,7 +53,6 @@ from harness.core.warm_up import MIN_WARMUP, steep, warm_up
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 
-EXPECTED_LEAKS_CERTIFIED = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 LONG_CONTROL = 30.0  # seconds of a control that bounds growth over time
 CONTROL_EVERY = 10  # loads between two controls of an endless run
 
@@ -83,92 +82,143 @@ def _next_control(trial: Trial, goal: Goal) -> CycleSpec | None:
     return design.idle_control(trial, goal) if len(idle) < goal.idle_cycles else None
 
 
-def _next_load(trial: Trial, goal: Goal) -> Step:
-    loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD]
-    if goal.endless:
-        last = trial.observations[-1].spec
-        due = loads and len(loads) % CONTROL_EVERY == 0 and last.phase is not Phase.IDLE
-        if due:
-            return design.idle_control(trial, goal)
-        held = _hold_cycle(trial, goal) if len(loads) >= goal.min_cycles else None
-        return held or design.ordinary_cycle(trial, goal, Phase.LOAD)
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a plan decides from, after the last cycle. causes: the kinds that grow and may bring the growth of others.
+    memory: the verdict on memory over blocks, None if a counter of the runtime replaces it."""
+
+    loads: Sequence[Observation]
+    found: Sequence[Moment]
+    results: Mapping[Key, Assessed]
+    memory: Assessed | None
+    causes: Sequence[Key]
+
+    @property
+    def suspected(self) -> dict[Key, Assessed]:
+        """Growth that is a leak if it outlives the retention time."""
+        return {key: one for key, one in self.results.items() if one.status == "suspected"}
+
+    @property
+    def growing(self) -> list[Assessed]:
+        """What grows, without the kinds that count only once they are certain."""
+        return [
+            one
+            for key, one in self.results.items()
+            if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
+        ]
+
+
+def _state(trial: Trial, goal: Goal) -> _State:
     found = moments(trial)
     results = assess_counts(trial, found)
-    leaking = {key: result for key, result in results.items() if result.status == "leaking"}
-    suspected = {key: one for key, one in results.items() if one.status == "suspected"}
     causes = [
         key
         for key, one in results.items()
         if one.growing and rank(key) < FIRST_CONSEQUENCE_RANK and one.status != "bounded"
     ]
-    if causes and all(rank(key) >= FIRST_CONSEQUENCE_RANK for key in leaking):
+    return _State(_loads(trial), found, results, _memory(trial, found) if goal.memory else None, causes)
+
+
+def _loads(trial: Trial) -> list[Observation]:
+    return [o for o in trial.observations if o.spec.phase is Phase.LOAD]
+
+
+def _next_load(trial: Trial, goal: Goal) -> Step:
+    if goal.endless:
+        return _next_of_soak(trial, goal)
+    now = _state(trial, goal)
+    if leaking := _certain_leaks(now):
+        return _distinguish_or_stop(trial, goal, leaking)
+    if step := _wait_or_retry(trial, goal, now):
+        return step
+    # What a hold leaves behind is released like everything else, if there is time for it.
+    enough = len(now.loads) >= goal.min_cycles
+    if enough and time_for_release(trial, goal, now.results) and (held := _hold_cycle(trial, goal)):
+        return held
+    if goal.vary and now.memory and now.memory.growing and now.memory.factor == "time":
+        # More clients would not show whether the memory grows without them.
+        return design.idle_reading(trial, goal)
+    if enough and is_certified(trial, goal, now.results, now.memory):
+        if goal.vary and sweep_unknown(now.results) and time_for_wait(trial, goal, now.results):
+            # Another load is followed by another sweep, which shows the interval of the sweeps.
+            return design.half_load(trial, goal)
+        if further := _for_required(trial, goal, now.found, now.results):
+            return further
+        return Stop("no count grew over enough connections: the pass is certified")
+    if len(now.loads) >= goal.cycles:
+        further = _for_required(trial, goal, now.found, now.results)
+        return further or Stop(f"all {goal.cycles} load cycles are done")
+    # After further loads memory would still be held for what is not released yet, so they need a whole wait.
+    if goal.vary and any_late_release(now.results) and not time_for_wait(trial, goal, now.results):
+        return Stop("what more clients leave behind would not be released in the time that is left")
+    return _load_for_evidence(trial, goal, now)
+
+
+def _next_of_soak(trial: Trial, goal: Goal) -> CycleSpec:
+    """The next cycle of an endless run: loads as requested, one hold cycle, and a control after every few loads."""
+    loads = _loads(trial)
+    last = trial.observations[-1].spec
+    if loads and len(loads) % CONTROL_EVERY == 0 and last.phase is not Phase.IDLE:
+        return design.idle_control(trial, goal)
+    held = _hold_cycle(trial, goal) if len(loads) >= goal.min_cycles else None
+    return held or design.ordinary_cycle(trial, goal, Phase.LOAD)
+
+
+def _certain_leaks(now: _State) -> dict[Key, Assessed]:
+    """The certain leaks that end the plan: none while their cause is still undecided."""
+    leaking = {key: result for key, result in now.results.items() if result.status == "leaking"}
+    if now.causes and all(rank(key) >= FIRST_CONSEQUENCE_RANK for key in leaking):
         # Only a consequence is certain: continue until its cause is certain too.
         leaking = {}
-    if suspected and leaking and min(map(rank, suspected)) < min(map(rank, leaking)):
+    if now.suspected and leaking and min(map(rank, now.suspected)) < min(map(rank, leaking)):
         # The cause is only suspected: a few more seconds without clients make it certain.
         leaking = {}
-    memory = _memory(trial, found) if goal.memory else None
-    if memory and memory.status == "leaking" and not causes:
-        leaking[MEMORY] = memory
-    if leaking:
-        names = ", ".join(sorted(map(str, leaking))[:3])
-        step = None
-        if goal.vary:
-            # Memory is judged only over whole blocks, so cycles that distinguish its drivers must be that large.
-            noisy = set(leaking) == {MEMORY}
-            larger = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
-            step = distinguish_drivers(trial, larger, list(leaking.values()))
-        return step or Stop(f"a leak is certain: {names}")
+    if now.memory and now.memory.status == "leaking" and not now.causes:
+        leaking[MEMORY] = now.memory
+    return leaking
+
+
+def _distinguish_or_stop(trial: Trial, goal: Goal, leaking: Mapping[Key, Assessed]) -> Step:
+    """After a leak is certain: a cycle that distinguishes its drivers, or the end."""
+    step = None
+    if goal.vary:
+        # Memory is judged only over whole blocks, so cycles that distinguish its drivers must be that large.
+        noisy = set(leaking) == {MEMORY}
+        larger = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
+        step = distinguish_drivers(trial, larger, list(leaking.values()))
+    return step or Stop(f"a leak is certain: {', '.join(sorted(map(str, leaking))[:3])}")
+
+
+def _wait_or_retry(trial: Trial, goal: Goal, now: _State) -> Step | None:
+    """A wait without clients, if it decides more than a load, or what to do about a service that stopped serving."""
     releasing = {
         key: one
-        for key, one in results.items()
+        for key, one in now.results.items()
         if one.status == "undecided"
         and one.idle_evidence
         and one.release
         and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
-    if suspected or releasing:
-        return confirm_retained(trial, goal, suspected, releasing)
+    if now.suspected or releasing:
+        return confirm_retained(trial, goal, now.suspected, releasing)
     if again := retry_or_stop(trial, goal):
         return again
-    if must_continue_wait(trial, goal, results):
-        return design.idle_reading(trial, goal)
-    # What a hold leaves behind is released like everything else, if there is time for it.
-    if len(loads) >= goal.min_cycles and time_for_release(trial, goal, results):
-        held = _hold_cycle(trial, goal)
-        if held:
-            return held
-    if goal.vary and memory and memory.growing and memory.factor == "time":
-        # More clients would not show whether the memory grows without them.
-        return design.idle_reading(trial, goal)
-    if len(loads) >= goal.min_cycles and _certified(trial, goal, results, memory):
-        if goal.vary and sweep_unknown(results) and time_for_wait(trial, goal, results):
-            # Another load is followed by another sweep, which shows the interval of the sweeps.
-            return design.half_load(trial, goal)
-        if further := _for_required(trial, goal, found, results):
-            return further
-        return Stop("no count grew over enough connections: the pass is certified")
-    if len(loads) >= goal.cycles:
-        return _for_required(trial, goal, found, results) or Stop(f"all {goal.cycles} load cycles are done")
-    # After further loads memory would still be held for what is not released yet, so they need a whole wait.
-    if goal.vary and any_late_release(results) and not time_for_wait(trial, goal, results):
-        return Stop("what more clients leave behind would not be released in the time that is left")
-    growing = [
-        result
-        for key, result in results.items()
-        if result.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
-    ]
+    return design.idle_reading(trial, goal) if must_continue_wait(trial, goal, now.results) else None
+
+
+def _load_for_evidence(trial: Trial, goal: Goal, now: _State) -> CycleSpec:
+    """The load, control or wait that tells most about what grows, or brings the pass nearer if nothing does."""
     # Growth that paused gets more of its driver at once, even if its consequences, such as memory, still grow.
-    first = min(map(rank, causes), default=0)
-    paused = [results[key] for key in causes if rank(key) == first] or growing
-    if growing and goal.vary and (more := more_of_driver(trial, goal, paused)):
+    first = min(map(rank, now.causes), default=0)
+    paused = [now.results[key] for key in now.causes if rank(key) == first] or now.growing
+    if now.growing and goal.vary and (more := more_of_driver(trial, goal, paused)):
         return more
-    if len(loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := growth_per_burst(results)):
+    if len(now.loads) >= LOADS_TO_SEE_BURSTS and goal.vary and (pools := growth_per_burst(now.results)):
         return pool_or_leak_load(trial, goal, pools)
-    if must_wait_now(trial, goal, results):
+    if must_wait_now(trial, goal, now.results):
         return design.idle_reading(trial, goal)
-    step = _load_or_control(trial, goal, loads, growing)
-    if goal.vary and memory and _counts_certified(trial, goal, results) and step.phase is Phase.LOAD:
+    step = _load_or_control(trial, goal, now.loads, now.growing)
+    if goal.vary and now.memory and counts_certified(trial, goal, now.results) and step.phase is Phase.LOAD:
         served = sum(o.ledger.opened for o in trial.observations)
         # Only memory is undecided now, and it needs no larger cycles than its blocks.
         if served >= WARM_UP_CONNECTIONS:
@@ -190,7 +240,7 @@ def _for_required(
         for one in unmet(trial, found, bounds(found, shown, inside=counted_inside(found)))
         if one.seconds
     }
-    loads = [o for o in trial.observations if o.spec.phase is Phase.LOAD]
+    loads = _loads(trial)
     if len(loads) < goal.cycles and (
         STREAM in open_ or (open_ and trial.observations[-1].spec.phase is not Phase.LOAD)
     ):
@@ -269,39 +319,6 @@ def _load_or_control(
         step = replace(step, connections=min(step.connections, int(design.GROWTH * goal.connections)))
         return replace(step, events=design.MORE_EVENTS * max(1, goal.events), dwell=goal.dwell)
     return step
-
-
-def _certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed], memory: Assessed | None) -> bool:
-    """Whether nothing grew over so many connections that a leak of the asked size would hardly be missed. After half of
-    the time the 95 % bound is enough."""
-    if memory and memory.status == "undecided":
-        return False
-    return _counts_certified(trial, goal, results)
-
-
-def _counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    """Whether no exact count grew, over enough connections."""
-    if not any(key.metric in CERTIFIED for key in results):
-        return False
-    for key, result in results.items():
-        if key.metric in JUDGED_ONLY_IF_CERTAIN:
-            continue
-        if result.growing or (key.metric in CERTIFIED and result.status != "bounded"):
-            return False
-    if not goal.vary:
-        return True
-    # If something is released late, every further load needs another wait, so the weaker bound is enough.
-    late = (
-        goal.max_seconds is not None and design.spent_seconds(trial) > goal.max_seconds / 2
-    ) or any_late_release(results)
-    return all(
-        result.at_most * EXPECTED_LEAKS_CERTIFIED <= 3.0 * trial.sensitivity
-        or (late and (result.total <= 0 or runs_threads(trial, key)))
-        or (result.release is not None)
-        or (late and result.per_burst)
-        for key, result in results.items()
-        if key.metric in CERTIFIED
-    )
 
 
 def _memory(trial: Trial, found: Sequence[Moment]) -> Assessed | None:

@@ -41,6 +41,20 @@ BASE = {
 SIZE = {OBJECTS: 4.0, HEAP: 700.0, ANONYMOUS: 3000.0, CPU: 1e-5, Key("mappings"): 0.5}
 
 
+def _ledger(index: int, opened: int, turned: int, events: int, way: str, *, full: bool) -> Ledger:
+    """What the clients of one cycle met. turned: streams that were refused; full: by a limit, otherwise by a policy."""
+    by_mode = {"fin": opened - opened // 4, "rst": opened // 4} if way != "fin" else {"fin": opened}
+    return Ledger(
+        opened=opened, completed=opened - turned, failed=turned, events=events, comments=events // 7,
+        bytes=90 * events, aborts=opened // 4 if way != "fin" else 0, rate_limited=0 if full else turned,
+        stream_seconds=0.7 * opened, first_event_p50=0.01, first_event_p95=0.03, first_event_p99=0.04 + 0.01 * index,
+        causes={"status-503" if full else "status-429": turned} if turned else {},
+        by_mode={**by_mode, "stall": opened // 5 if way in ("stall", "mixed") else 0},
+        answered=opened - turned, refused=turned, statuses={503 if full else 429: turned} if turned else {},
+        peak=min(50, opened), bursts=int(opened > 0), invalid=opened // 9 if index % 4 == 3 else 0,
+    )  # fmt: skip
+
+
 def varied(seed: int) -> Trial:
     """A trial of a service with several causes: each key that grows follows a driver of its own, some are released
     without clients, and the run may have been resumed, refused or cut short."""
@@ -89,20 +103,10 @@ def varied(seed: int) -> Trial:
             for key, level in BASE.items()
             if rng.random() > 0.01
         }  # fmt: skip
-        by_mode = {"fin": opened - opened // 4, "rst": opened // 4} if way != "fin" else {"fin": opened}
-        ledger = Ledger(
-            opened=opened, completed=opened - turned, failed=turned, events=events, comments=events // 7,
-            bytes=90 * events, aborts=int(step["aborts"]), stalls=silent, rate_limited=0 if full else turned,
-            seconds=load,
-            stream_seconds=0.7 * opened, first_event_p50=0.01, first_event_p95=0.03,
-            first_event_p99=0.04 + 0.01 * index,
-            causes={"status-503" if full else "status-429": turned} if turned else {},
-            by_mode={**by_mode, "stall": stalls},
-            answered=opened - turned, refused=turned, statuses={503 if full else 429: turned} if turned else {},
-            peak=min(50, opened),
-            bursts=int(opened > 0), clients=min(int(done["opened"]), 700), invalid=opened // 9 if index % 4 == 3 else 0,
-            saturated=index == 5 and seed % 7 == 0,
-            notes=(LOST,) if index == 6 and seed % 5 == 0 else (),
+        ledger = replace(
+            _ledger(index, opened, turned, events, way, full=full),
+            stalls=silent, seconds=load, clients=min(int(done["opened"]), 700),
+            saturated=index == 5 and seed % 7 == 0, notes=(LOST,) if index == 6 and seed % 5 == 0 else (),
         )  # fmt: skip
         census = Census(
             now, {"tcp-in": 3, "eventfd": 5 + int(held.get(Key("fds", "eventfd"), 0))}, {"CLOSE_WAIT": index},

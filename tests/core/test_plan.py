@@ -10,13 +10,14 @@ import pytest
 
 from harness.core import design, distinguish, plan
 from harness.core.budget import Budget
+from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.cycle import BrokerCount, Observation, Phase
 from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.one_count import CACHE, assess_one
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from harness.core.plan import EXPECTED_LEAKS_CERTIFIED, Goal, Search, Stop, next_step, warm_up
+from harness.core.plan import Goal, Search, Stop, next_step, warm_up
 from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
 from harness.core.warm_up import MAX_WARMUP

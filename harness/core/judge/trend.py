@@ -96,26 +96,10 @@ def assess(
     if certain and continues and _no_other_cause(levels, series, factor, floor, grown, extra):
         why = f"rose over {counted(len(series.spans), 'cycle')}, {rate / main.errors[0]:.0f} times its noise"
         factor, rivals = _driver_by_likelihood(levels, series, floor, extra)
-        read = series.for_rate(factor)
-        kept = [level - used for level, used in zip(read.levels, spent, strict=True)]
-        named = _line(kept, read, (factor, *extra), floor) or main
-        half = student95(named.free) * named.errors[0]
-        if series.key.unit not in ("B", "cores"):
-            # Growth by counts is a random walk: the line's residuals do not show how far it may have gone by chance.
-            amount = max(1.0, _cumulative(series, factor)[-1])
-            half = math.hypot(half, NORMAL_95 * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
-            half += _sawtooth(levels, _cumulative(series, factor), named.slopes[0]) / amount
-        rate, low, high = named.slopes[0], named.slopes[0] - half, named.slopes[0] + half
+        rate, low, high = _rate_of_leak(series, levels, spent, factor, floor, extra, main)
         return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
     per_connection = _line(levels, series, ("connection", *extra), floor) or main
-    upper = (
-        max(0.0, per_connection.slopes[0]) + 0.84 * student95(per_connection.free) * per_connection.errors[0]
-    )
-    if series.key.unit not in ("B", "cores"):
-        # What leaks is itself a Poisson count: below three units expected none may have come (the rule of three). The
-        # noise hides a few that did come: as many as the line has risen by, and its error.
-        hidden = exposure * (max(0.0, per_connection.slopes[0]) + per_connection.errors[0])
-        upper = max(upper, (3.0 + hidden) / exposure)
+    upper = _largest_hidden_rate(series, per_connection, exposure)
     bound = min(upper, undetected)
     growing = rate > 3 * main.errors[0] and grown >= least and continues
     if bound <= sensitivity and not (growing and bound > BOUND_MARGIN * sensitivity):
@@ -130,6 +114,40 @@ def assess(
         f"where {sensitivity:.2g} was asked for"
     )
     return Assessed("undecided", bound, why, total, exposure, factor, rivals, growing=growing)
+
+
+def _rate_of_leak(
+    series: Series,
+    levels: Sequence[float],
+    spent: Sequence[float],
+    factor: str,
+    floor: float,
+    extra: tuple[str, ...],
+    main: Line,
+) -> tuple[float, float, float]:
+    """Rate per unit of the named driver, with its 95 % interval. spent: growth that is granted. main: the line over the
+    driver that the verdict is based on, for a named one that fits no line."""
+    read = series.for_rate(factor)
+    kept = [level - used for level, used in zip(read.levels, spent, strict=True)]
+    named = _line(kept, read, (factor, *extra), floor) or main
+    half = student95(named.free) * named.errors[0]
+    if series.key.unit not in ("B", "cores"):
+        # Growth by counts is a random walk: the line's residuals do not show how far it may have gone by chance.
+        amount = max(1.0, _cumulative(series, factor)[-1])
+        half = math.hypot(half, NORMAL_95 * math.sqrt(max(0.0, named.slopes[0] * amount)) / amount)
+        half += _sawtooth(levels, _cumulative(series, factor), named.slopes[0]) / amount
+    return named.slopes[0], named.slopes[0] - half, named.slopes[0] + half
+
+
+def _largest_hidden_rate(series: Series, line: Line, exposure: float) -> float:
+    """The largest rate per connection that the noise around the line over connections could hide."""
+    upper = max(0.0, line.slopes[0]) + 0.84 * student95(line.free) * line.errors[0]
+    if series.key.unit in ("B", "cores"):
+        return upper
+    # What leaks is itself a Poisson count: below three units expected none may have come (the rule of three). The noise
+    # hides a few that did come: as many as the line has risen by, and its error.
+    hidden = exposure * (max(0.0, line.slopes[0]) + line.errors[0])
+    return max(upper, (3.0 + hidden) / exposure)
 
 
 def assess_moving(

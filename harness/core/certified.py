@@ -1,0 +1,50 @@
+"""When a pass is certified: nothing grew, over so many connections that a leak would hardly be missed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.core import design
+from harness.core.design import Goal
+from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
+from harness.core.judge.counts import CERTIFIED
+from harness.core.judge.growth import Assessed
+from harness.core.judge.runtime_threads import runs_threads
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.waiting import any_late_release
+
+EXPECTED_LEAKS_CERTIFIED = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
+
+
+def is_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed], memory: Assessed | None) -> bool:
+    """Whether nothing grew over so many connections that a leak of the asked size would hardly be missed. After half of
+    the time the 95 % bound is enough."""
+    if memory and memory.status == "undecided":
+        return False
+    return counts_certified(trial, goal, results)
+
+
+def counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """Whether no exact count grew, over enough connections."""
+    if not any(key.metric in CERTIFIED for key in results):
+        return False
+    for key, result in results.items():
+        if key.metric in JUDGED_ONLY_IF_CERTAIN:
+            continue
+        if result.growing or (key.metric in CERTIFIED and result.status != "bounded"):
+            return False
+    if not goal.vary:
+        return True
+    # If something is released late, every further load needs another wait, so the weaker bound is enough.
+    late = (
+        goal.max_seconds is not None and design.spent_seconds(trial) > goal.max_seconds / 2
+    ) or any_late_release(results)
+    return all(
+        result.at_most * EXPECTED_LEAKS_CERTIFIED <= 3.0 * trial.sensitivity
+        or (late and (result.total <= 0 or runs_threads(trial, key)))
+        or (result.release is not None)
+        or (late and result.per_burst)
+        for key, result in results.items()
+        if key.metric in CERTIFIED
+    )
