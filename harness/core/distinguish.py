@@ -31,7 +31,7 @@ def long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> b
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
     slow = all(one.total < STEEP * one.exposure for one in growing)
     return (
-        not slow or controls % LONG_CONTROL_EVERY == 0 if goal.retention <= 0 else not slow or controls == 0
+        not slow or controls % LONG_CONTROL_EVERY == 0 if goal.retention <= 0 else not slow
     )
 
 
@@ -46,6 +46,17 @@ def disconnect_irrelevant(growing: Sequence[Assessed]) -> bool:
         one.total < STEEP * one.exposure and not DISCONNECT_WAYS & {one.factor, *one.rivals}
         for one in growing
     )
+
+
+def load_of_single_units(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> int | None:
+    """Connections of a load to which slow growth adds about one unit, where every load so far added several. It shows
+    whether the units come one by one, which counts as much more evidence than batches do. None if that is known, or
+    if the last load was that small: every second one is as large as before."""
+    batched = [one for one in growing if one.batch > 1 and one.total < STEEP * one.exposure]
+    loads = [o.spec.connections for o in trial.observations if o.spec.phase is Phase.LOAD]
+    if not batched or len(loads) < LOADS_TO_SEE_BURSTS or 2 * loads[-1] < max(loads[-3:]):
+        return None
+    return max(goal.connections, int(max(one.exposure / one.total for one in batched)))
 
 
 def more_of_driver(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> CycleSpec | None:

@@ -21,6 +21,7 @@ from harness.core.distinguish import (
     disconnect_irrelevant,
     distinguish_drivers,
     growth_per_burst,
+    load_of_single_units,
     long_control_due,
     more_of_driver,
     pool_or_leak_load,
@@ -296,7 +297,7 @@ def _load_or_control(
         )
     if growing and len(loads) >= 2:
         due = long_control_due(trial, goal, growing)
-        over_time = any("time" in (one.factor, *one.rivals) for one in growing)
+        over_time = any(one.factor == "time" or ("time" in one.rivals and due) for one in growing)
         if last is Phase.LOAD:
             # Longer than any load, to distinguish growth over time from growth per cycle.
             control = design.idle_control(trial, goal)
@@ -312,6 +313,8 @@ def _load_or_control(
         len(loads) % 2 == 1 or (len(loads) > LOADS_TO_SEE_BURSTS and disconnect_irrelevant(growing))
     )
     step = design.large_load(trial, goal, "fin" if orderly else None)
+    if single := load_of_single_units(trial, goal, growing):
+        step = replace(step, connections=min(step.connections, single))
     if len(loads) == 1:
         if any(one.total >= STEEP * one.exposure for one in growing):
             # A smaller load is quick, and differs in size from the last one.

@@ -93,7 +93,7 @@ class Assessed:
     idle_evidence: what readings without clients showed of how long the growth is retained, where that was checked.
     paused: it grew in fewer than three cycles, or has not grown for a time in which another unit was to be expected.
     Only more of its driver shows whether it has stopped. few: it grew in too few cycles to be certain without further
-    load.
+    load. batch: units that come at once, as far as the cycles show; the evidence counts them as one.
     """
 
     status: str
@@ -112,6 +112,7 @@ class Assessed:
     idle_evidence: IdleEvidence | None = None
     paused: bool = False
     few: bool = False
+    batch: float = 1.0
 
     @property
     def release(self) -> Release | None:
@@ -452,7 +453,8 @@ def _bounded_or_undecided(data: _TestedSeries, exposure: float, sensitivity: flo
         why = f"no growth over the last {since:,.0f} of {counted(exposure, 'answered stream', ',.0f')}"
         return Assessed("bounded", at_most, why, data.total, exposure)
     _, _, high = poisson_interval(max(0.0, data.total), exposure)
-    if data.total > 0 and high <= BOUND_MARGIN * sensitivity and factor != "time" and not untested:
+    slow = high <= BOUND_MARGIN * sensitivity and factor != "time"
+    if data.total > 0 and slow and (not untested or _slow_per_unit(data, factor, BOUND_MARGIN * sensitivity)):
         over = counted(exposure, "answered stream", ",.0f")
         why = f"grew by {data.total:g} over {over}, at largest {high:.2g} per stream"
         return Assessed("bounded", high, why, data.total, exposure)
@@ -495,7 +497,14 @@ def _bounded_or_undecided(data: _TestedSeries, exposure: float, sensitivity: flo
         "undecided", undetected, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst,
         paused=growing and _paused(data, since, exposure),
         few=_rises(data) < MIN_RISES and data.total <= max(SLOW_POOL, data.pool),
+        batch=_batch_units(data, factor) if growing else 1.0,
     )  # fmt: skip
+
+
+def _slow_per_unit(data: _TestedSeries, factor: str, rate: float) -> bool:
+    """Whether the growth is slow per unit of its driver too, although the driver has hardly occurred since."""
+    _, _, high = poisson_interval(max(0.0, data.total), math.fsum(data.series.column(factor)))
+    return high <= rate
 
 
 def _rises(data: _TestedSeries) -> int:
