@@ -27,12 +27,11 @@ DISCONNECT_WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-e
 def long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> bool:
     """Whether the next control is as long as a load, which shows growth over time, or a short burst, which shows growth
     per burst. Slow growth needs most of the time for loads, so only every third control is long; with a retention time
-    only the first, because the wait shows growth over time as well."""
+    none is, because the wait shows growth over time as well."""
+    if any(one.total >= STEEP * one.exposure for one in growing):
+        return True
     controls = sum(1 for o in trial.observations if o.spec.phase is Phase.ATTRIBUTION)
-    slow = all(one.total < STEEP * one.exposure for one in growing)
-    return (
-        not slow or controls % LONG_CONTROL_EVERY == 0 if goal.retention <= 0 else not slow
-    )
+    return goal.retention <= 0 and controls % LONG_CONTROL_EVERY == 0
 
 
 def short_control(trial: Trial, goal: Goal) -> CycleSpec:

@@ -31,8 +31,11 @@ DECIDED = {
     "a wait begins with something to release": ("1 per 8 beside a sweep every 15 s", 18),
     "loads of a few units show no sweep": ("1 per 500 + jitter ±1", 2),
     "jitter does not make growth in few cycles worth a wait": ("log rotated every 700 requests", 134),
-    "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 27),
-    "slow growth needs loads rather than long controls": ("1 per 1,000", 30),
+    "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 14),
+    "slow growth needs loads rather than long controls": ("1 per 1,000", 43),
+    "a small load shows that units come one by one": ("1 per 1,000", 55),
+    "no pool holds four times the largest default pool": ("1 per 10, varying (gamma 1)", 8),
+    "slow growth is slow per event too": ("pool of 32, one in two cycles", 40),
 }
 
 

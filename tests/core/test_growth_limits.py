@@ -169,6 +169,15 @@ def test_irregular_growth_is_far_beyond_a_pool_from_forty_times_the_open_streams
     assert (FAR in one.why) is (status == LEAKING)
 
 
+@pytest.mark.parametrize(("total", "status"), [(1_024, OPEN), (1_025, LEAKING)])
+def test_irregular_growth_in_six_cycles_is_beyond_four_times_the_largest_default_pool(
+    total: int, status: str
+) -> None:
+    grown = [40, 500, 30, 300, 20, total - 890]
+    assert judged(grown, [300] * 6, peak=100).status == status
+    assert judged([grown[0] + grown[1], *grown[2:]], [300] * 5, peak=100).status == OPEN, "five are too few"
+
+
 @pytest.mark.parametrize(
     ("short", "status"), [([0, 0, 0], LEAKING), ([0, -1, 0], OPEN), ([2, 3, 2], LEAKING)]
 )

@@ -45,6 +45,9 @@ MIN_IDLE_SHARE = 0.5  # share of its pace under load that growth over time has w
 BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half of the sensitivity
 POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
 POOL_MULTIPLE_CYCLES = 5  # cycles that must all have grown for that
+# Four times the largest default pool: so much is no pool either, however many streams were open at once, if it grew in
+# each of MIN_RISES cycles.
+BEYOND_DEFAULT_POOLS = 4 * BURST_POOL
 # Times fewer clients than in the longest cycle: so short a cycle may add nothing by chance.
 SHORT_CYCLE = 10.0
 MAX_UNEXPLAINED = 0.15  # share of the growth that a driver may leave unexplained
@@ -365,7 +368,10 @@ def _proportional(data: _TestedSeries, factor: str) -> bool:
 def _why_beyond_any_pool(data: _TestedSeries) -> str:
     """Why the growth is a leak although no driver explains it well: no pool is that large. Empty if one could be."""
     active = _spans_with(data, "connection")
-    if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, POOL_MULTIPLE * data.series.peak):
+    far = POOL_MULTIPLE * data.series.peak
+    if len(active) >= MIN_RISES:
+        far = min(far, BEYOND_DEFAULT_POOLS)
+    if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, far):
         return ""
     # Beyond the largest pool of bursts a short cycle may add nothing by chance. A cleanup, or a pool that is full at
     # times, shows in the others.
