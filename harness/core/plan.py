@@ -47,6 +47,7 @@ from harness.core.waiting import (
     must_wait_now,
     retry_or_stop,
     sweep_unknown,
+    time_for_load,
     time_for_release,
     time_for_wait,
 )
@@ -149,8 +150,7 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     if len(now.loads) >= goal.cycles:
         further = _for_required(trial, goal, now.found, now.results)
         return further or Stop(f"all {goal.cycles} load cycles are done")
-    # After further loads memory would still be held for what is not released yet, so they need a whole wait.
-    if goal.vary and any_late_release(now.results) and not time_for_wait(trial, goal, now.results):
+    if goal.vary and any_late_release(now.results) and not time_for_load(trial, goal, now.results):
         return Stop("what more clients leave behind would not be released in the time that is left")
     return _load_for_evidence(trial, goal, now)
 

@@ -33,6 +33,9 @@ MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another 
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
 NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
+RECENT_SHARE = (
+    0.25  # share of a wait in which a count must have fallen for the wait to go on after the retention time
+)
 MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
 
 
@@ -100,7 +103,20 @@ def confirm_retained(
     if idle < longest and not all(one.status == "bounded" for one in releasing.values()):
         # The remainder may still be released.
         return design.idle_reading(trial, goal)
+    if not suspected and _still_falling(trial, releasing, idle):
+        # A pool that halves its idle part again and again is empty after the retention time.
+        return design.idle_reading(trial, goal)
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def _still_falling(trial: Trial, releasing: Mapping[Key, Assessed], idle: float) -> bool:
+    """Whether an undecided count fell within the last quarter of the wait."""
+    recent = [o for o in trial.observations if o.ended >= trial.observations[-1].ended - RECENT_SHARE * idle]
+    return any(
+        recent[-1].levels.get(key, 0.0) < recent[0].levels.get(key, 0.0)
+        for key, one in releasing.items()
+        if one.status != "bounded"
+    )
 
 
 def retry_or_stop(trial: Trial, goal: Goal) -> Step | None:
@@ -193,6 +209,18 @@ def sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
         one.idle_evidence and one.release and one.release.at_once and one.release.every is None
         for one in results.values()
     )
+
+
+def time_for_load(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
+    """Whether what another load leaves behind could still be released. What is released within the length of a load
+    does not accumulate, so it needs no more than that. Everything else needs a whole wait, because memory would still
+    be held for it."""
+    late = {
+        key: one for key, one in results.items() if one.release and key.metric not in JUDGED_ONLY_IF_CERTAIN
+    }
+    if all(one.release and one.release.after <= design.MAX_LOAD for one in late.values()):
+        return time_for_release(trial, goal, late)
+    return time_for_wait(trial, goal, late)
 
 
 def time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:

@@ -86,6 +86,18 @@ def test_four_arenas_must_come_without_clients(pace: float, status: str) -> None
     assert judged(series(pace, [pace] * 8), garbage=1.0).status == status
 
 
+@pytest.mark.parametrize(
+    ("readings", "still", "status"), [(15, 0, OPEN), (16, 0, LEAKING), (16, 1, LEAKING), (16, 2, OPEN)]
+)
+def test_less_than_four_arenas_must_come_in_nearly_every_reading(
+    readings: int, still: int, status: str
+) -> None:
+    """40 kB a second, 2.4 to 2.6 MB without clients: an allocator's steps would be fewer and larger."""
+    idle = [4e4 * readings / (readings - still)] * readings
+    idle[10 : 10 + still] = [0.0] * still
+    assert judged(series(4e4, idle, loads=6e4), garbage=1.0).status == status
+
+
 def test_memory_that_rises_with_clients_alone_is_judged_otherwise() -> None:
     assert judged(series(0.0, [0.0] * 16, loads=4e5)) is OTHERWISE
     assert judged(series(0.0, [1e5] * 12, loads=4e5)) is OTHERWISE, "less than half of its pace"

@@ -13,7 +13,7 @@ from harness.core.judge.diagnose import per
 from harness.core.judge.following import only_follows
 from harness.core.judge.growth import BURST_POOL, Assessed
 from harness.core.judge.retained import retention_of
-from harness.core.judge.unnoticed import settle_for, slowest_close
+from harness.core.judge.unnoticed import premature, settle_for, slowest_close
 from harness.core.metric import Key, rank
 from harness.core.note import NoteKind, of_kind
 from harness.core.record import Trial
@@ -37,6 +37,7 @@ CANCELLED = "cancelled"  # the cause of streams that the harness ended itself, b
 LIMITED = "if such events are intended, increase --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
+MAX_CLOSE = 1.1  # times the latest release up to which the slowest close was that release
 SETTLING = 15.0  # seconds that the readings around a wait take
 SEARCHING = 20.0  # seconds of a search for the place (MAX_SEARCH of harness.core.waiting)
 
@@ -73,13 +74,20 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     first = _undecided(trial, results)
     # What grows must then outlive the retention time, while its place is searched.
     wait = trial.retention + SEARCHING + SETTLING if first and not first.weak and trial.retention else 0.0
-    if first and (slow := settle_for(trial.observations, wait)):
+    if first and not _released_late(trial, results) and (slow := settle_for(trial.observations, wait)):
         late = slowest_close(trial.observations)
         return Caveat(
             f"{first.why}; the service closed connections up to {late:.0f} s after the clients had disconnected",
             f"allow that much time: {slow}",
         )
     return first
+
+
+def _released_late(trial: Trial, results: Mapping[Key, Assessed]) -> bool:
+    """Whether the slowest closes were late releases, such as those of an idle pool, and no connections of clients whose
+    departure was not noticed: then no longer time to settle is needed."""
+    latest = max((one.release.after for one in results.values() if one.release), default=0.0)
+    return slowest_close(trial.observations) <= MAX_CLOSE * latest and not premature(trial.observations)
 
 
 def failures_text(total: Ledger) -> str:

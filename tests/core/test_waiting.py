@@ -1,0 +1,84 @@
+"""When there is time for another load, and when a wait goes on: each limit, with a run just inside and outside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.core import waiting
+from harness.core.cycle import Phase
+from harness.core.design import Goal
+from harness.core.judge.caveat import caveat_of
+from harness.core.judge.growth import Assessed
+from harness.core.judge.memory import MEMORY
+from harness.core.judge.retention import IdleEvidence, Release
+from harness.core.metric import Key
+from harness.core.plan import next_step
+from harness.core.record import Trial
+from tests.core.series import FDS, observation, trial
+
+THREADS = Key("threads")
+GOAL = Goal(300, 50, 1.0, ("/",), disconnect="mixed", max_seconds=120.0, retention=60.0)
+
+
+def released(after: float, status: str = "undecided") -> Assessed:
+    """A count of which everything was released so many seconds after the last client."""
+    found = IdleEvidence(61.0, 100.0, 100.0, 10.0, release=Release(100.0, after, over=True), drained=(2,))
+    return Assessed(status, 1.0, "it fell", 0.0, 3000.0, growing=status != "bounded", idle_evidence=found)
+
+
+@pytest.mark.parametrize(("cycles", "after", "enough"), [(20, 6.0, True), (20, 6.1, False), (15, 6.1, True)])
+def test_what_is_released_within_the_length_of_a_load_needs_no_whole_wait(
+    cycles: int, after: float, enough: bool
+) -> None:
+    """Cycles of 3 s: after 23 of them 51 s are left, and after 18 of them 66 s, but a whole wait needs 68 s."""
+    seen = trial([10.0] * (cycles - 3), retention=60.0)
+    seen = replace(seen, observations=seen.observations[:cycles])
+    assert waiting.time_for_load(seen, GOAL, {THREADS: released(after)}) is enough
+
+
+def test_another_load_follows_where_only_idle_threads_end_late() -> None:
+    """Ruby keeps idle threads for 3 s. A service whose memory grew was left alone for the second half of its time."""
+    cycles = [(Phase.WARMUP, 300, 50.0)] * 3
+    for _ in range(6):
+        cycles += [(Phase.LOAD, 1000, 50.0), *[(Phase.IDLE, 0, 10.0)] * 2]
+    opened, seen = 0, []
+    for index, (phase, streams, threads) in enumerate(cycles):
+        opened += streams
+        levels = {FDS: 6.0, THREADS: threads, MEMORY: 2e7 + 5000.0 * opened}
+        seen.append(observation(index, levels, phase=phase, opened=streams))
+    first = {FDS: 6.0, THREADS: 10.0, MEMORY: 2e7}
+    step = next_step(replace(trial([], retention=60.0, observations=seen), initial=first), GOAL)
+    assert getattr(step, "phase", None) is Phase.LOAD, step
+
+
+def decaying(halves: Sequence[float]) -> Trial:
+    """A load that leaves 1,010 descriptors, which fall to the levels of ``halves``, read every 3 s."""
+    loads = [(Phase.WARMUP, 300, 10.0), (Phase.LOAD, 1000, 1010.0)]
+    rest = [(Phase.RETENTION, 0, level) for level in halves]
+    cycles = [
+        observation(index, {FDS: level}, phase=phase, opened=opened)
+        for index, (phase, opened, level) in enumerate([*loads, *rest])
+    ]
+    return replace(trial([], retention=60.0, observations=cycles), initial={FDS: 10.0})
+
+
+@pytest.mark.parametrize(
+    ("readings", "goes_on"), [([24.0] * 5 + [20.0], True), ([24.0] + [20.0] * 6, False), ([20.0] * 6, False)]
+)
+def test_a_wait_goes_on_while_a_pool_still_shrinks(readings: Sequence[float], goes_on: bool) -> None:
+    """The last quarter of the wait of a minute has six readings."""
+    seen = decaying([500.0] * 10 + [40.0] * 6 + list(readings))
+    step = waiting.confirm_retained(seen, replace(GOAL, vary=False), {}, {FDS: released(50.0)})
+    assert (getattr(step, "phase", None) is Phase.RETENTION) is goes_on, step
+
+
+@pytest.mark.parametrize(("closed", "settle"), [(33.0, False), (33.1, True)])
+def test_a_late_release_is_no_connection_that_was_noticed_late(closed: float, settle: bool) -> None:
+    seen = trial([10.0] * 8, retention=60.0)
+    slow = [replace(one, close_lag=closed) for one in seen.observations]
+    caveat = caveat_of(replace(seen, observations=slow), {FDS: released(30.0)})
+    assert caveat is not None
+    assert ("--settle" in caveat.advice) is settle, caveat
