@@ -19,7 +19,7 @@ from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind
 from harness.core.quote import plain
 from harness.core.record import Trial
-from harness.core.units import counted
+from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
 from harness.report.fact_lines import MAX_FACT, Fact, Facts
 from harness.report.log import causes, log_tail, troubles_before
@@ -173,7 +173,8 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
     if lasted >= MIN_SECONDS:
         text += f", {span(lasted)}"
     if first and (control := idle_growth(found, Key(first.metric, first.kind))) is not None:
-        grew = "no growth" if control <= 0 else f"+{number(control)}"
+        amount = bytes_text(control) if in_bytes(first.metric, first.kind) else number(control)
+        grew = "no growth" if control <= 0 else f"+{amount}"
         text += f"; idle control: {grew}"
     if isinstance(first, Finding) and first.retained_seconds is not None and not _waiting(trial):
         text += f"; retained for at least {number(first.retained_seconds, 2)} s"

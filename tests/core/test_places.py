@@ -297,6 +297,18 @@ def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behi
 
 
 @pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "ruby", "php", "rust", "native"])
+@pytest.mark.parametrize("key", ["memory/anonymous", "memory/external-bytes", "memory/objects"])
+def test_a_queue_of_an_open_stream_is_bounded_and_not_removed_at_its_end(runtime: str, key: str) -> None:
+    metric, _, kind = key.partition("/")
+    assert "limit the buffer of a reader" in next_step("stalled-second", runtime, metric, kind)
+    step = next_step("connected-second", runtime, metric, kind)
+    assert step.startswith("look at what an open stream adds to over time: ")
+    held = Held("Hub.sent", "entry", 10.0)
+    assert next_step("connected-second", runtime, metric, kind, held).startswith("bound Hub.sent:")
+    assert "outlives" not in step
+
+
+@pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "ruby", "php", "rust", "native"])
 @pytest.mark.parametrize(
     "key", ["tasks/asyncio-task", "tasks/goroutine", "tasks/handle", "threads", "memory/objects"]
 )

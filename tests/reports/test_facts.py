@@ -428,6 +428,15 @@ def test_the_first_warning_is_reported_and_the_others_counted(
     assert (found.text if found else None) == text
 
 
+def test_the_growth_of_the_idle_control_has_a_unit() -> None:
+    memory = Key("memory", "anonymous")
+    found = moments(trial([5e6, 6e6], warmup=(1e6, 1e6), idle=(1e6, 1_110_592), key=memory))
+    one = trial([5e6, 6e6], warmup=(1e6, 1e6), idle=(1e6, 1_110_592), key=memory)
+    fact = facts._evidence(one, Bound("memory", "anonymous", "bounded", 1.0, "B/connection"), found)
+    assert fact is not None
+    assert fact.text.endswith("idle control: +111 kB")
+
+
 def test_idle_growth_is_that_of_the_cycles_without_clients() -> None:
     one = trial([10.0, 13.0], warmup=(1, 2), idle=(4, 4.5))
     assert facts.idle_growth(moments(one), FDS) == 2.5

@@ -216,7 +216,11 @@ def next_step(
     if driver == "abort":
         left = f", and what it leaves in {held.name}" if held else ""
         return f"look at the path taken when a client vanishes: {for_runtime(NOTICED_BY)}{left}"
-    if driver == "slow-reader":
+    if driver == "connected-second":
+        if held:
+            return f"bound {held.name}: it grows for as long as a stream is open"
+        return f"look at what an open stream adds to over time: {for_runtime(ENDLESS)}"
+    if driver in ("slow-reader", "stalled-second"):
         return "limit the buffer of a reader that does not read, and disconnect it after a timeout"
     if driver == "broker-timeout":
         return f"look at the path taken on a timeout: close what was opened for the request {for_runtime(CLOSED_BY)}"

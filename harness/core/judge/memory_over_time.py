@@ -96,7 +96,7 @@ def over_time(
     pace = alone / seen
     why = f"{why}, and by {alone / 1e6:.3g} MB of that in {seen:.0f} s without clients"
     left_uncollected = one.levels[-1] < garbage * one.levels[0]
-    enough = alone >= MIN_ARENAS * ARENA or _steady(idle)
+    enough = alone >= MIN_ARENAS * ARENA or _steady([(value, many) for value, _, many in every])
     if enough and math.fsum(one.column("time")) >= seconds and not left_uncollected:
         _, low, high = mean_interval([value / time for value, time in idle])
         # Memory grows by whole arenas, so the level at either end is known only to half of one.
@@ -153,10 +153,11 @@ def _grows_with_few(grown: Sequence[float], times: Sequence[float], clients: Seq
     return seconds > 0 and share >= MIN_LATE_SHARE * math.fsum(grown) * seconds
 
 
-def _steady(idle: Sequence[tuple[float, float]]) -> bool:
+def _steady(spans: Sequence[tuple[float, float]]) -> bool:
     """Whether nearly every reading without clients was higher than the one before, as no allocator's steps are: a
-    reading of a healthy service rises or stays with equal probability."""
-    rises = sum(1 for value, _ in idle if value > TOLERANCE)
+    reading of a healthy service rises or stays with equal probability. spans: growth and connections."""
+    idle = [value for value, many in spans if not many]
+    rises = sum(1 for value in idle if value > TOLERANCE)
     return len(idle) >= MIN_STEADY and rises >= MIN_STEADY_SHARE * len(idle)
 
 
