@@ -163,7 +163,9 @@ def _unpack(table: Table, frames: Sequence[bytes]) -> tuple[Kind, bytes, tuple[b
     kind, layout = found
     if layout.delimiter is not delimited:
         what = "no empty delimiter frame" if layout.delimiter else "an empty delimiter frame"
-        raise ProtocolError("delimiter", f"{what} before {layout.header.decode()}, against the dialect")
+        raise ProtocolError(
+            "delimiter", f"{what} before {layout.header.decode()}, which the dialect does not allow"
+        )
     envelope = EMPTY
     if layout.envelope is not Envelope.NONE:
         if len(frames) == at:

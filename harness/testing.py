@@ -93,8 +93,8 @@ def _check_levels(levels: object) -> None:
                 raise ValueError(f"{name}: {value!r}; expected a list of numbers, none below 0")
     if levels and not any(Key.parse(name).metric in CERTIFIED for name in levels):
         raise ValueError(
-            f"{', '.join(levels)}: that alone is never certain to come back; expected one of "
-            f"{', '.join(sorted(CERTIFIED))} as well"
+            f"{', '.join(levels)}: readings that rarely return to the same value decide nothing alone; "
+            f"expected one of {', '.join(sorted(CERTIFIED))} as well"
         )
 
 

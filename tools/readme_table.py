@@ -34,8 +34,8 @@ def table(record: ClaimsRecord, said: Mapping[str, str] | None = None) -> str:
     compared = rows.get(COMPARED)
     note = (
         [
-            f"{_sentence(compared.claim.claim)} ({compared.claim.section}): {markdown(compared.conclusion.value)}, "
-            f"{markdown(compared.reason)}."
+            f"The claim “{_sentence(compared.claim.claim)}” ({compared.claim.section}): "
+            f"{markdown(compared.conclusion.value)}; {markdown(compared.reason)}."
         ]
         if compared
         else []

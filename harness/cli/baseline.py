@@ -69,7 +69,7 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
     if profile is not None and len(trials) > 1:
         raise ConfigError(
             f"--profile {profile!r}: {run} has {len(trials)} trials, and each would replace the one before; "
-            f"expected --trial NAME with it, one of {', '.join(trial.name for trial in trials)}"
+            f"expected --trial NAME as well, one of {', '.join(trial.name for trial in trials)}"
         )
     path = file or find(Path.cwd()) or Path(BUDGETS)
     text = read(path) if path.exists() else ""

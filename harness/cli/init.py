@@ -196,7 +196,7 @@ def command(folder: Path, url: str | None, start: str | None, source: str | None
     for name in wanted:
         path = folder / name
         if path.exists() or path.is_symlink():
-            raise ConfigError(f"{path} exists already; expected to write it: move it away first")
+            raise ConfigError(f"{path} exists already; expected no such file: move it away first")
         for parent in path.parents:
             if parent.exists() and not parent.is_dir():
                 raise ConfigError(f"{parent} is a file; expected a folder, for {path}: move it away first")

@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """Judge a run again: RUN is its folder or its run.json. The same input gives the same verdict."""
     if profile and not budget_file:
-        raise click.UsageError("--profile names a part of a budget file: expected --budget FILE with it")
+        raise click.UsageError("--profile names a part of a budget file: expected --budget FILE as well")
     check_output("--json", json_file)
     record = saved_record(run, redact)
     smallest = rate("--sensitivity", sensitivity) if sensitivity else None

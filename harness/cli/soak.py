@@ -50,7 +50,7 @@ def command(ctx: click.Context, /, duration: float, max_size: int, **options: An
     judges what was measured so far.
     """
     if max_size < MIN_SIZE:
-        raise ConfigError(f"--max-size {max_size}: that many bytes are too few; expected at least 1 MiB")
+        raise ConfigError(f"--max-size {max_size}: too small; expected at least 1 MiB")
     resume = resumed_run(ctx)
     if resume:
         options["out"] = None  # it continues in its own folder

@@ -152,11 +152,14 @@ def _later(claim: Claim, measured: Measured) -> tuple[Conclusion, str]:
         fewer = len(lives[1]) > len(lives[0]) and not lives[0]
         return (Conclusion.CONFIRMED if fewer else Conclusion.NOT_SHOWN), text
     ratio, low, high = tested
-    text = f"{'; '.join(shares)}; time to the crash × {ratio:.2f} (95 %: {low:.2f} to {high:.2f})"
+    text = (
+        f"{'; '.join(shares)}; {first} took {ratio:.2f} times as long to crash as {second} "
+        f"(95 %: {low:.2f} to {high:.2f})"
+    )
     if low > 1:
         return Conclusion.CONFIRMED, text
     if high < 1:
-        return Conclusion.REFUTED, f"{text}: it crashes sooner"
+        return Conclusion.REFUTED, f"{text}: it crashed sooner"
     if need >= 20:
         return Conclusion.REFUTED, f"{text}: no difference over {need} repeats"
     return Conclusion.NOT_SHOWN, f"{text}: the interval holds 1, more repeats would narrow it"

@@ -85,7 +85,7 @@ def broker_setup(service: ServiceOptions) -> BrokerSetup | None:
             ("broker_dialect", () if service.broker_dialect == "plantd" else (service.broker_dialect,)),
         ):
             if given:
-                raise OptionError(option, given[0], "there is no broker; expected `with_broker` with it")
+                raise OptionError(option, given[0], "there is no broker; expected `with_broker` as well")
         return None
     for name in service.broker_services:
         if not name or name.startswith("mmi."):  # those are the broker's own (MMI, ZeroMQ RFC 8)
@@ -140,7 +140,9 @@ def _runtime(service: ServiceOptions) -> RuntimeSetup:
         return RuntimeSetup("none")
     if service.probe_command is not None and service.runtime != "go":
         raise OptionError(
-            "runtime", service.runtime, "not with `probe_command`; expected none, or go with `pprof`"
+            "runtime",
+            service.runtime,
+            "cannot be used with `probe_command`; expected none, or go with `pprof`",
         )
     return RuntimeSetup(service.runtime, service.pprof)
 
@@ -181,11 +183,11 @@ def _check(request: GuardRequest) -> None:
         raise OptionError(
             "locustfile",
             load.locustfile,
-            "its users make their own requests; expected none of `expect`, `invalid_share` and `clients` with it",
+            "its users make their own requests; expected none of `expect`, `invalid_share` and `clients`",
         )
     if load.keep_alive and load.mode != "request":
         raise OptionError(
-            "keep_alive", True, "a stream has its connection for itself; expected `mode` request with it"
+            "keep_alive", True, "streams cannot share a connection; expected `mode` request as well"
         )
     if load.locustfile is not None and not load.locustfile.is_file():
         what = "not a regular file" if load.locustfile.exists() else "no such file"
@@ -197,10 +199,14 @@ def _check(request: GuardRequest) -> None:
     if service.probe_command is not None:
         probe_argv(service.probe_command)
     if service.probe_command is not None and service.pid:
-        raise OptionError("pid", service.pid, "not with `probe_command`, which names the process itself")
+        raise OptionError(
+            "pid", service.pid, "cannot be used with `probe_command`, which names the process itself"
+        )
     if service.command and service.pid:
         raise OptionError(
-            "pid", service.pid, "not with a `command`, which starts the service; expected one of them"
+            "pid",
+            service.pid,
+            "cannot be used with a `command`, which starts the service; expected one of them",
         )
     if service.pid:
         # Raises an error for a process that does not exist; ``stop`` only closes the descriptor.
@@ -229,7 +235,7 @@ def _check_workers(load: LoadOptions) -> None:
     """Raise ConfigError for workers that could not join."""
     if not load.remote_workers:
         if load.bind:
-            raise OptionError("bind", load.bind, "no worker joins there; expected `remote_workers` with it")
+            raise OptionError("bind", load.bind, "no worker joins there; expected `remote_workers` as well")
         if not load.processes:
             raise OptionError("processes", 0, "expected at least 1 without `remote_workers`")
         return
@@ -237,7 +243,7 @@ def _check_workers(load: LoadOptions) -> None:
         raise OptionError(
             "remote_workers",
             load.remote_workers,
-            "not with a `locustfile`, which Locust's own master and workers distribute",
+            "cannot be used with a `locustfile`, which Locust's own master and workers distribute",
         )
     host, _, port = load.bind.rpartition(":")
     if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):

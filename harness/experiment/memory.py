@@ -64,7 +64,7 @@ def run(
     every, after, duration = tracing.every, tracing.after, tracing.duration
     if duration is not None and duration <= after:
         raise OptionError(
-            "for", duration, f"over before the second snapshot; expected more than `after` ({after:g} s)"
+            "for", duration, f"ends before the second snapshot; expected more than `after` ({after:g} s)"
         )
     now = datetime.datetime.now(datetime.UTC)
     out = claim(out, run_id(now, os.getpid()), marker=LOG, signs=(FIRST, LAST))

@@ -45,7 +45,7 @@ def endpoint_of(url: str) -> str:
     except ValueError:
         known = False
     if not known:
-        raise OptionError("otlp", None, f"this is no such address; {EXPECTED}")
+        raise OptionError("otlp", None, f"not a valid address; {EXPECTED}")
     return url.rstrip("/") + PATH if parts.path in ("", "/") else url
 
 

@@ -22,7 +22,7 @@ def source_pool(text: str) -> tuple[str, ...]:
             if "/" in part:
                 hosts = ipaddress.ip_network(part, strict=False)
                 if hosts.num_addresses > 65_536:
-                    raise ValueError(f"{hosts.num_addresses} addresses")
+                    raise ValueError(f"{hosts.num_addresses} addresses are too many")
                 # Without the network and the broadcast address of the range.
                 found.extend(map(str, hosts.hosts()))
             elif "-" in part:

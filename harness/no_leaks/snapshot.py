@@ -60,7 +60,7 @@ def snapshot(*, objects: Iterable[type] = (), memory: bool = False) -> Snapshot:
     tracemalloc must run. Linux only (/proc). Raises ConfigError when it does not run."""
     objects = types_of(objects)
     if memory and not tracemalloc.is_tracing():
-        raise ConfigError("snapshot(memory=True): nothing is traced; call tracemalloc.start() before")
+        raise ConfigError("snapshot(memory=True): nothing is traced; call tracemalloc.start() first")
     living = _living(objects)
     things = {kind: read() for kind, read in _READERS.items()}
     things["tasks"], things["zeromq"] = living.tasks, living.zeromq

@@ -218,14 +218,15 @@ def turn() -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StoreError(
-            f"guards cannot take turns by {path}: {error.strerror}; remove it, or set TMPDIR to another folder"
+            f"guards run one at a time, and their lock {path} cannot be used: {error.strerror}; remove it, or set "
+            "TMPDIR to another folder"
         ) from None
     try:
         owner = os.fstat(descriptor).st_uid
         if owner != os.getuid():  # another user could hold the lock for ever
             raise StoreError(
-                f"guards cannot take turns by {path}: it belongs to user {owner}; remove it, or set TMPDIR to another "
-                "folder"
+                f"guards run one at a time, and their lock {path} cannot be used: it belongs to user {owner}; "
+                "remove it, or set TMPDIR to another folder"
             )
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

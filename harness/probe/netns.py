@@ -41,7 +41,7 @@ def open_diag_in(directory: int) -> socket.socket:
     if same:
         return open_diag()
     if same is None:
-        raise PermissionError("its network namespace may not be looked at")
+        raise PermissionError("its network namespace cannot be read")
     namespace = os.open("ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     made: list[socket.socket] = []
     failed: list[OSError] = []

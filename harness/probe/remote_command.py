@@ -77,7 +77,7 @@ class RemoteCommand:
             *lines, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > MAX_LINE:
                 raise ProbeError(
-                    f"the remote probe sent {len(self._rest)} bytes without a line's end; expected JSON lines"
+                    f"the remote probe sent {len(self._rest)} bytes without a line break; expected JSON lines"
                 )
             if lines:
                 return [line for line in lines if line.strip()]

@@ -155,7 +155,7 @@ def _exchange(path: Path, command: str, deadline: float, users: Collection[int])
                 return pid, b"".join(parts)
             parts.append(part)
             size += len(part)
-    raise ProbeError(f"{path.name}: an answer above {ANSWER_LIMIT >> 20} MiB was refused")
+    raise ProbeError(f"{path.name}: the answer is larger than {ANSWER_LIMIT >> 20} MiB; expected less")
 
 
 def _connect(connection: socket.socket, path: Path, users: Collection[int]) -> None:

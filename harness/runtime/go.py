@@ -208,7 +208,7 @@ class GoCounters:
                 f"{MOUNT} ({self.url}{name} answers a stream of events; expected the pprof pages)"
             )
         if len(body) > LIMIT:
-            raise ProbeError(f"{self.url}{name}: more than {LIMIT >> 20} MiB were refused")
+            raise ProbeError(f"{self.url}{name}: the page is larger than {LIMIT >> 20} MiB; expected less")
         return body.decode(errors="replace")
 
 
@@ -221,7 +221,7 @@ def _all_of(response: http.client.HTTPResponse) -> bytes:
         parts.append(part)
         size += len(part)
         if time.monotonic() > end:
-            raise TimeoutError(f"no end after {TIMEOUT:g} s")
+            raise TimeoutError(f"still not complete after {TIMEOUT:g} s")
     if size <= LIMIT:
         response.read()  # nothing is left, but only this ends a body with a length (http.client, read1)
     return b"".join(parts)

@@ -78,8 +78,14 @@ def test_a_rule_decides_by_what_was_measured(
 @pytest.mark.parametrize(
     ("first", "second", "need", "conclusion", "words"),
     [
-        ((8, 9, 8, 9, 8), (4, 5, 4, 5, 4), 5, Conclusion.CONFIRMED, "time to the crash × 2.00"),
-        ((4, 5, 4, 5, 4), (8, 9, 8, 9, 8), 5, Conclusion.REFUTED, "it crashes sooner"),
+        (
+            (8, 9, 8, 9, 8),
+            (4, 5, 4, 5, 4),
+            5,
+            Conclusion.CONFIRMED,
+            "a took 2.00 times as long to crash as b",
+        ),
+        ((4, 5, 4, 5, 4), (8, 9, 8, 9, 8), 5, Conclusion.REFUTED, "it crashed sooner"),
         ((4, 5, 4, 5, 4), (4, 5, 4, 5, 4), 5, Conclusion.NOT_SHOWN, "the interval holds 1"),
         ((4, 5) * 10, (4, 5) * 10, 20, Conclusion.REFUTED, "no difference over 20 repeats"),
     ],

@@ -66,10 +66,10 @@ def test_a_flag_in_an_error_is_seen(planted: str, seen: bool) -> None:
 
 
 def test_an_error_names_its_option_and_the_others_that_it_mentions() -> None:
-    error = OptionError("keep_alive", True, "expected `mode` request with it, not `a b`")
-    assert str(error) == "keep_alive=True: expected mode request with it, not `a b`"
+    error = OptionError("keep_alive", True, "expected `mode` request as well, not `a b`")
+    assert str(error) == "keep_alive=True: expected mode request as well, not `a b`"
     assert error.spelled(lambda name, value: f"<{name}:{value}>") == (
-        "<keep_alive:True>: expected <mode:None> request with it, not `a b`"
+        "<keep_alive:True>: expected <mode:None> request as well, not `a b`"
     )
     assert str(OptionError("out", Path("there"), "taken")) == "out='there': taken"
 
@@ -79,8 +79,8 @@ WRONG = [
     ({"dwell": 0.0}, ["--dwell", "90000s"], "dwell=0.0: expected a time from 0.001s", "--dwell 90000s: expected"),
     ({"hold": "25h"}, ["--hold", "25h"], "hold=90000.0: expected a time", "--hold 25h: expected a time from 0s to 24h"),
     ({"max_event": "2 GB"}, ["--max-event", "2 GB"], "max_event=2000000000: expected a size", "--max-event 2 GB: "),
-    ({"keep_alive": True}, ["--keep-alive"], "expected mode request with it", "--keep-alive: a stream has its"),
-    ({"keep_alive": True}, ["--keep-alive"], "keep_alive=True: a stream", "expected --mode request with it"),
+    ({"keep_alive": True}, ["--keep-alive"], "expected mode request as well", "--keep-alive: streams cannot share"),
+    ({"keep_alive": True}, ["--keep-alive"], "keep_alive=True: streams", "expected --mode request as well"),
     ({"expect": "teapot"}, ["--expect", "teapot"], "expect='teapot': expected a", "--expect 'teapot': expected a"),
     ({"locustfile": "no.py"}, ["--swarm", "no.py"], "locustfile='no.py': no such file", "--swarm no.py: no such file"),
     (
@@ -90,7 +90,7 @@ WRONG = [
     ),
     ({"processes": 65}, ["--processes", "65"], "processes=65: expected at most", "--processes 65: expected at most 64"),
     ({"runtime": "jvm", "probe_command": "x"}, ["--runtime", "jvm", "--probe-command", "x"],
-     "runtime='jvm': not with probe_command", "--runtime 'jvm': not with --probe-command"),
+     "runtime='jvm': cannot be used with probe_command", "--runtime 'jvm': cannot be used with --probe-command"),
 ]  # fmt: skip
 
 

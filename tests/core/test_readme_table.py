@@ -60,7 +60,7 @@ def test_the_table_has_a_date_and_a_row_for_each_profile() -> None:
     ]
     assert lines[5].startswith("| upstream | not measured yet | ")
     assert lines[-1].startswith(
-        "Solution 2 crashed less often than Solution 1 (Solution 2): cannot be shown here, "
+        "The claim “Solution 2 crashed less often than Solution 1” (Solution 2): cannot be shown here; "
     )
     assert lines[-1].endswith(f"{LATER}.")
 

@@ -72,7 +72,7 @@ def test_two_snapshots_name_what_came() -> None:
         (
             {"memory": [1e6, 1e6]},
             {},
-            "memory: that alone is never certain*expected one of broker-peers, fds*",
+            "memory: readings that rarely return to the same value*expected one of broker-peers, fds*",
         ),
         ({"fds": [1, 1]}, {"connections": "many"}, "connections='many': expected how many*"),
         ({"fds": [1, 1]}, {"connections": 0}, "[[]2[]] readings per metric, 0 connections*"),
@@ -97,7 +97,7 @@ def test_invalid_readings_are_named(readings: Any, more: dict[str, Any], said: s
         (lambda: no_leaks(timeout=-1), "timeout=-1: expected a number of seconds"),
         (lambda: no_leaks(objects=["dict"]), "expected a list of types"),  # type: ignore[list-item]
         (lambda: no_leaks(memory="much"), "expected a size such as"),
-        (lambda: snapshot(memory=True), "nothing is traced; call tracemalloc.start() before"),
+        (lambda: snapshot(memory=True), "nothing is traced; call tracemalloc.start() first"),
         (lambda: assert_no_growth(snapshot(), 5), "assert_no_growth(5): expected what snapshot() returned"),  # type: ignore[arg-type]
         (
             lambda: assert_bounded({"fds": [1, 1]}, connections=1, budget="x"),

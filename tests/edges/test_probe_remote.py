@@ -458,8 +458,8 @@ def listens(port: int) -> bool:
     [
         ({"probe_command": "ssh 'host"}, "quotes closed"),
         ({"probe_command": " "}, "expected a command"),
-        ({"probe_command": "true", "pid": 1}, "not with probe_command"),
-        ({"probe_command": "true", "runtime": "python"}, "not with probe_command"),
+        ({"probe_command": "true", "pid": 1}, "cannot be used with probe_command"),
+        ({"probe_command": "true", "runtime": "python"}, "cannot be used with probe_command"),
         ({}, "no service given; expected one of"),
     ],
 )

@@ -97,7 +97,7 @@ def test_a_length_in_which_no_two_snapshots_fit_is_refused_at_once(program: Path
     when = ("--after", "2s", "--for", "1s")
     done = harness("run", "--out", str(out), *when, "--", sys.executable, str(program))
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--for 1: over before the second snapshot; expected more than --after (2 s)" in done.stderr
+    assert "--for 1: ends before the second snapshot; expected more than --after (2 s)" in done.stderr
     assert not out.exists()
 
 

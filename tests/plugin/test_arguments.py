@@ -88,6 +88,9 @@ def test_a_lock_that_is_no_file_of_ours_is_named(tmp_path: Path, monkeypatch: py
     lock = tmp_path / f"harness-guard-{os.getuid()}.lock"
     lock.symlink_to(tmp_path / "elsewhere")
     guard = Guard(name="x", where="test_x", root=tmp_path, out=tmp_path / "out")
-    with pytest.raises(StoreError, match=r"guards cannot take turns by .*lock: .*; remove it, or set TMPDIR"):
+    with pytest.raises(
+        StoreError,
+        match=r"guards run one at a time, and their lock .*lock cannot be used: .*; remove it, or set TMPDIR",
+    ):
         guard(url="http://127.0.0.1:{port}/", command=[sys.executable])
     assert not (tmp_path / "elsewhere").exists()
