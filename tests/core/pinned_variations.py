@@ -55,6 +55,30 @@ def _ledger(index: int, opened: int, turned: int, events: int, way: str, *, full
     )  # fmt: skip
 
 
+def _finished(rng: random.Random, seed: int, seen: list[Observation], now: float, opened: int) -> Trial:
+    """The trial of these observations, which ended at ``now`` after this many streams."""
+    one = trial(
+        [],
+        observations=seen,
+        retention=rng.choice((0.0, 0.0, 8.0, 30.0)),
+        sensitivity=rng.choice((1e-3, 0.02)),
+    )
+    restarts = (Restart(len(seen) // 2, now / 2, 3.0, {FDS: 28.0}),) if seed % 4 == 1 else ()
+    about = About(
+        mode="stream", load="300 connections", soak=seed % 3 == 1, profile="fixed" if seed % 6 == 0 else "",
+        runtime_version="3.11", ramp=(1, 2) if seed % 5 == 0 else (), confirmed=seed % 2 == 0, note="as said",
+        peak_fds=90.0, peak_threads=9.0, peak_rss=4e7,
+    )  # fmt: skip
+    return replace(
+        one, target=replace(one.target, runtime=("native", "python", "go", "node", "jvm")[seed % 5],
+                            limits={"RLIMIT_NOFILE": 4096.0, "pids.max": 900.0, "memory.max": 6e7}),
+        budget=BUDGETS[seed % len(BUDGETS)], restarts=restarts, about=about, ended=now, interrupted=seed % 9 == 4,
+        infrastructure="the probe exited" if seed % 13 == 7 else None, initial=BASE if seed % 2 else {},
+        exit=ExitInfo(-9, now, opened, ("x", "OSError: [Errno 24] Too many open files"), "cycle 9 (load)")
+        if seed % 8 == 5 else None,
+    )  # fmt: skip
+
+
 def varied(seed: int) -> Trial:
     """A trial of a service with several causes: each key that grows follows a driver of its own, some are released
     without clients, and the run may have been resumed, refused or cut short."""
@@ -126,26 +150,7 @@ def varied(seed: int) -> Trial:
             )
         )  # fmt: skip
         now += load + rest
-    one = trial(
-        [],
-        observations=seen,
-        retention=rng.choice((0.0, 0.0, 8.0, 30.0)),
-        sensitivity=rng.choice((1e-3, 0.02)),
-    )
-    restarts = (Restart(len(seen) // 2, now / 2, 3.0, {FDS: 28.0}),) if seed % 4 == 1 else ()
-    about = About(
-        mode="stream", load="300 connections", soak=seed % 3 == 1, profile="fixed" if seed % 6 == 0 else "",
-        runtime_version="3.11", ramp=(1, 2) if seed % 5 == 0 else (), confirmed=seed % 2 == 0, note="as said",
-        peak_fds=90.0, peak_threads=9.0, peak_rss=4e7,
-    )  # fmt: skip
-    return replace(
-        one, target=replace(one.target, runtime=("native", "python", "go", "node", "jvm")[seed % 5],
-                            limits={"RLIMIT_NOFILE": 4096.0, "pids.max": 900.0, "memory.max": 6e7}),
-        budget=BUDGETS[seed % len(BUDGETS)], restarts=restarts, about=about, ended=now, interrupted=seed % 9 == 4,
-        infrastructure="the probe exited" if seed % 13 == 7 else None, initial=BASE if seed % 2 else {},
-        exit=ExitInfo(-9, now, int(done["opened"]), ("x", "OSError: [Errno 24] Too many open files"), "cycle 9 (load)")
-        if seed % 8 == 5 else None,
-    )  # fmt: skip
+    return _finished(rng, seed, seen, now, int(done["opened"]))
 
 
 def everything(one: Trial) -> dict[str, Any]:
