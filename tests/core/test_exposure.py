@@ -82,7 +82,7 @@ def test_a_failure_of_the_generator_is_none_of_the_service() -> None:
     assert (ledger.first_failure, ledger.opened_before_failure, ledger.answered) == ("", None, 1)
 
 
-def test_workers_add_up() -> None:
+def test_counts_of_several_workers_add_up() -> None:
     parts = [counted(*[ANSWERED] * 5, FAILED), counted(*[ANSWERED] * 7), counted(FAILED, FAILED)]
     total = add_up([Outcome(part, Histogram()) for part in parts]).ledger
     assert (total.opened, total.answered, total.refused) == (15, 12, 3)

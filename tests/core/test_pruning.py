@@ -18,7 +18,7 @@ def test_without_a_rule_no_run_is_pruned() -> None:
     assert pruned() == pruned(keep_failures=True) == []
 
 
-def test_young_runs_stay() -> None:
+def test_runs_within_the_age_limit_stay() -> None:
     assert pruned(keep_days=10) == list(range(19))
 
 
@@ -33,5 +33,5 @@ def test_failures_stay_beside_another_rule() -> None:
     assert pruned(keep_last=0) == list(range(30))
 
 
-def test_rules_add_up() -> None:
+def test_a_run_that_any_rule_keeps_stays() -> None:
     assert pruned(keep_days=5, keep_last=15) == list(range(15))

@@ -149,7 +149,7 @@ def test_every_recipe_is_the_one_for_its_own_pattern(recipe: Recipe) -> None:
         (Key("mappings"), 1.0, "+1 mapping per"),
     ],
 )
-def test_amounts_in_words(key: Key, rate: float, text: str) -> None:
+def test_an_amount_is_written_in_words(key: Key, rate: float, text: str) -> None:
     assert sentence({key: rate}).startswith(text)
 
 

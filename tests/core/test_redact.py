@@ -73,7 +73,7 @@ def test_a_value_beside_a_secret_name_is_masked_and_the_rest_stays(text: str) ->
 
 
 @pytest.mark.parametrize("text", UNTOUCHED)
-def test_ordinary_text_stays(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     assert BY_NAME.text(text) == text
 
 
@@ -85,7 +85,7 @@ def test_ordinary_text_stays(text: str) -> None:
      ("KeyError", False), ("keyboard", False), ("author", False), ("monkey", False), ("password-file", False),
      ("token_type", False), ("events", False), ("", False)],
 )  # fmt: skip
-def test_names(name: str, secret: bool) -> None:
+def test_a_name_is_recognised_as_that_of_a_secret(name: str, secret: bool) -> None:
     assert is_secret(name) is secret
 
 

@@ -78,7 +78,7 @@ STREAMS: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize("case", list(STREAMS))
-def test_stream(case: str) -> None:
+def test_each_stream_gives_the_events_of_the_standard(case: str) -> None:
     stream, wanted = STREAMS[case]
     found = seen(stream)
     assert [(event.type, event.data) for event in found.events] == wanted
@@ -116,7 +116,7 @@ IDS: dict[str, list[Ids]] = {
 
 
 @pytest.mark.parametrize("case", list(IDS))
-def test_ids_over_connections(case: str) -> None:
+def test_the_last_event_id_persists_over_connections(case: str) -> None:
     for before, connections, wanted in IDS[case]:
         for parts in zip(*(list(chunkings(one)) for one in connections), strict=False):
             decoder = Decoder()
@@ -141,7 +141,7 @@ RETRIES = {
 
 
 @pytest.mark.parametrize("case", list(RETRIES))
-def test_retry(case: str) -> None:
+def test_each_retry_field_sets_the_reconnection_time_or_is_ignored(case: str) -> None:
     for stream, wanted in RETRIES[case]:
         found = seen(stream)
         assert (found.retry, [event.data for event in found.events]) == (wanted, ["x"])

@@ -72,7 +72,7 @@ def test_the_nearest_rising_sequence_of_known_values() -> None:
     assert isotonic([3.0, 2.0, 1.0]) == [2.0, 2.0, 2.0]
 
 
-def test_the_largest_fall() -> None:
+def test_the_largest_fall_of_a_series() -> None:
     assert drawdown([1.0, 5.0, 3.0, 6.0, 2.0]) == 4.0
     assert drawdown([1.0, 1.0, 2.0]) == 0.0
 

@@ -63,7 +63,7 @@ def test_short_cycles_of_failures_add_up() -> None:
         "nothing fails",
     ],
 )
-def test_loading_continues(spec: CycleSpec, each: dict[str, int]) -> None:
+def test_loading_continues_while_enough_streams_are_answered(spec: CycleSpec, each: dict[str, int]) -> None:
     assert loaded(30, spec, StreamFailures(), opened=20, **each) is None
 
 

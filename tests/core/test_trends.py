@@ -87,7 +87,9 @@ def test_a_comment_cannot_be_broken_by_a_name() -> None:
     ("old", "new", "worse", "better"),
     [(0.0, 0.21, 1, 0), (0.21, 0.0, 0, 1), (0.0, 0.001, 0, 0), (0.5, 0.5, 0, 0), (0.21, 0.25, 1, 0)],
 )
-def test_two_runs(old: float, new: float, worse: int, better: int) -> None:
+def test_a_difference_between_two_runs_is_worse_or_better(
+    old: float, new: float, worse: int, better: int
+) -> None:
     found = compare(nightly_run(1, measured(old)), nightly_run(2, measured(new)))
     assert sum(one.worse for one in found.differences) == worse
     assert sum(one.better for one in found.differences) == better

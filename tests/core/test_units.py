@@ -16,7 +16,7 @@ from harness.core.units import counted
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("5m", 300), ("2h", 7200), ("1.5", 1.5), (" 3 s ", 3)]
 )
-def test_durations(text: str, seconds: float) -> None:
+def test_a_duration_is_read_in_its_unit(text: str, seconds: float) -> None:
     assert units.duration("--x", text) == pytest.approx(seconds)
 
 
@@ -121,7 +121,7 @@ def test_every_unit_of_size(unit: str, size: int) -> None:
         ("3e2/1 hour", (300.0, "hour")),
     ],
 )
-def test_amounts_per_driver(text: str, expected: tuple[float, str]) -> None:
+def test_an_amount_is_read_with_its_driver(text: str, expected: tuple[float, str]) -> None:
     assert units.per_unit("x", text) == expected
 
 
@@ -147,7 +147,7 @@ def test_a_wrong_amount_names_what_was_expected(text: str, sized: bool, words: s
 
 
 @pytest.mark.parametrize(("text", "value"), [("1/4", 0.25), ("0.001", 0.001), ("1e-3", 0.001), ("3", 3.0)])
-def test_rates(text: str, value: float) -> None:
+def test_a_rate_is_read_as_a_fraction_or_a_number(text: str, value: float) -> None:
     assert units.rate("x", text) == pytest.approx(value)
 
 

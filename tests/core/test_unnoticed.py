@@ -29,7 +29,7 @@ def early(*held: tuple[float, float]) -> Sequence[int]:
     return sorted(premature(seen(*held)))
 
 
-def test_both_kinds_count() -> None:
+def test_unnoticed_departures_are_those_in_both_socket_states() -> None:
     assert unnoticed(seen((5, 7))[0].levels) == 12
 
 

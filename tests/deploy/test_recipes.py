@@ -217,7 +217,7 @@ def gitlab(name: str) -> dict[str, Any]:
     ],
     ids=["healthy", "leaking", "inconclusive"],
 )
-def test_the_gitlab_job(
+def test_the_gitlab_job_passes_fails_and_keeps_its_reports(
     tmp_path: Path, job: Path, package: Path, kind: str, more: str, code: int, counted: str | None
 ) -> None:
     one = gitlab("guard")
@@ -287,7 +287,9 @@ def jenkins() -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "code"), [("healthy", 0), pytest.param("eventfd", 1, marks=LONG)])
-def test_the_jenkins_pipeline(tmp_path: Path, job: Path, package: Path, kind: str, code: int) -> None:
+def test_the_jenkins_pipeline_passes_and_fails(
+    tmp_path: Path, job: Path, package: Path, kind: str, code: int
+) -> None:
     env = environment(
         tmp_path,
         HARNESS=str(package),

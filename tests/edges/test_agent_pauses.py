@@ -154,7 +154,7 @@ def check(name: str, port: int, call: Callable[[], object]) -> None:
     assert min(seen) <= HELD, (name, seen)
 
 
-def test_python(tmp_path: Path) -> None:
+def test_a_python_service_is_paused_no_longer_than_by_a_collection(tmp_path: Path) -> None:
     env = python.prepare_env(os.environ, tmp_path / "agents")
     with server([sys.executable, "-c", PYTHON], tmp_path, env) as (child, port):
         reader = python.PythonCounters(tmp_path / "agents", child.pid)
@@ -175,7 +175,7 @@ def test_python(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
-def test_node(tmp_path: Path) -> None:
+def test_a_node_service_is_paused_no_longer_than_by_a_collection(tmp_path: Path) -> None:
     env = node.prepare_env(os.environ, tmp_path / "agents")
     (tmp_path / "held.js").write_text(NODE)
     with server(["node", str(tmp_path / "held.js")], tmp_path, env) as (child, port):
@@ -194,7 +194,7 @@ def test_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
-def test_go(tmp_path: Path) -> None:
+def test_a_go_service_is_paused_no_longer_than_by_a_collection(tmp_path: Path) -> None:
     (tmp_path / "held.go").write_text(GO)
     subprocess.run(
         ["go", "build", "-o", str(tmp_path / "held"), str(tmp_path / "held.go")], check=True, timeout=300
@@ -206,7 +206,7 @@ def test_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("javac"), reason="no JDK is installed")
-def test_jvm(tmp_path: Path) -> None:
+def test_a_jvm_service_is_paused_no_longer_than_by_a_collection(tmp_path: Path) -> None:
     (tmp_path / "Held.java").write_text(JAVA)
     subprocess.run(["javac", "-d", str(tmp_path), str(tmp_path / "Held.java")], check=True, timeout=300)
     with server(["java", "-cp", str(tmp_path), "Held"], tmp_path) as (child, port):

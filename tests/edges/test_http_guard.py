@@ -38,7 +38,7 @@ def check_loaded(done: Guarded) -> None:
     assert all(ledger.completed == ledger.opened for ledger in loads), [ledger.causes for ledger in loads]
 
 
-def test_a_unix_socket(tmp_path: Path) -> None:
+def test_a_service_on_a_unix_socket_is_guarded(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     url = "http+unix://" + str(path).replace("/", "%2F") + "/events"
     done = guarded(tmp_path, url, str(path), ready=url)
@@ -56,7 +56,7 @@ def link_local() -> Any:
     subprocess.run([*add[:3], "del", *add[4:-1]], capture_output=True)
 
 
-def test_an_ipv6_zone(tmp_path: Path, link_local: str) -> None:
+def test_a_service_on_a_link_local_address_is_guarded(tmp_path: Path, link_local: str) -> None:
     check_loaded(guarded(tmp_path, "http://[fe80::7%25lo]:{port}/events", link_local))
 
 

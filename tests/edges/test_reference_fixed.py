@@ -29,7 +29,7 @@ def current_status(service: Service) -> str:
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["answering", "silent"])
-def test_fixed_returns_everything(tmp_path: Path, silent: bool) -> None:
+def test_the_fixed_profile_releases_everything(tmp_path: Path, silent: bool) -> None:
     with running(tmp_path / "log", "--profile", "fixed", *FAST, silent=silent) as (service, _):
         cycle(service, 20)
         service.rest()
@@ -96,7 +96,7 @@ def test_payloads_and_event_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("profile", ["fixed", "bare"])
-def test_keep_alive_comments(tmp_path: Path, profile: str) -> None:
+def test_a_silent_stream_gets_keep_alive_comments(tmp_path: Path, profile: str) -> None:
     arguments = ("--profile", profile, "--keep-alive", "0.05", "--dashboard-interval", "30")
     with running(tmp_path / "log", *arguments) as (service, _):
         client = Client(service, "/dashboard/sse")

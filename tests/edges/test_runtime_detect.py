@@ -30,7 +30,7 @@ from tests.edges.servers.clients import wait_for
         ((), UNKNOWN),
     ],
 )
-def test_from_the_command(command: tuple[str, ...], runtime: str) -> None:
+def test_the_runtime_is_recognised_from_the_command(command: tuple[str, ...], runtime: str) -> None:
     assert choose(command).runtime == runtime
 
 

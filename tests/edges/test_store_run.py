@@ -240,7 +240,7 @@ def test_a_field_of_a_sample_has_its_type(name: str, value: object, fits: bool) 
             read_sample({"at": at})
 
 
-def test_a_folder_that_nobody_may_write_to_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place, said in (
         (tmp_path / "file", "it is a file; expected a directory, choose another output folder"),

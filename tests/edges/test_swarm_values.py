@@ -154,7 +154,7 @@ def replaced(good: dict[str, Any], part: dict[str, Any], name: str, value: Any) 
 
 @few
 @given(st.lists(st.tuples(ledgers, times), min_size=1, max_size=4))
-def test_ledgers_add_up(parts: list[tuple[Ledger, Histogram]]) -> None:
+def test_ledgers_of_several_workers_add_up(parts: list[tuple[Ledger, Histogram]]) -> None:
     total = add_up([Outcome(ledger, first) for ledger, first in parts]).ledger
     assert total.opened == sum(ledger.opened for ledger, _ in parts)
     assert total.seconds == max(ledger.seconds for ledger, _ in parts)
@@ -198,7 +198,7 @@ def test_the_generator_states_when_it_was_the_bottleneck() -> None:
     assert "its core was 91% busy, and its loop was 0.25 s late" in (busy.reason or "")
 
 
-def test_source_pools() -> None:
+def test_source_addresses_are_single_ranges_or_networks() -> None:
     assert source_pool("") == ()
     assert source_pool("127.0.0.2, 127.0.0.4-127.0.0.6") == (
         "127.0.0.2",

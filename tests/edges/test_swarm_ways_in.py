@@ -86,7 +86,9 @@ def test_plain_text_where_tls_was_expected(ask: Driver) -> None:
 
 
 @pytest.mark.parametrize("where", ["ipv6", "zone", "unix", "name"])
-def test_other_addresses(ask: Driver, tmp_path: Path, where: str) -> None:
+def test_streams_are_read_over_ipv6_zones_unix_sockets_and_names(
+    ask: Driver, tmp_path: Path, where: str
+) -> None:
     unix = tmp_path / "app.sock" if where == "unix" else None
     family = socket.AF_INET6 if where in ("ipv6", "zone") else socket.AF_INET
     with serve(lambda it: it.send(EVENT), family=family, unix=unix) as server:

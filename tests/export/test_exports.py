@@ -132,7 +132,7 @@ def test_judging_again_takes_no_more_than_its_share_of_a_long_run(monkeypatch: p
         (":9464", ("127.0.0.1", 9464)),
     ],
 )
-def test_places(text: str, place: tuple[str, int]) -> None:
+def test_a_place_is_a_port_or_a_host_with_a_port(text: str, place: tuple[str, int]) -> None:
     assert place_of(text) == place
 
 
@@ -227,7 +227,7 @@ def test_a_scraper_that_stops_coming_is_waited_for_no_longer_than_the_limit() ->
         ("https://collector/otlp/v1/metrics", "https://collector/otlp/v1/metrics"),
     ],
 )
-def test_endpoints(url: str, endpoint: str) -> None:
+def test_an_endpoint_gets_the_path_of_metrics(url: str, endpoint: str) -> None:
     assert endpoint_of(url) == endpoint
 
 

@@ -235,7 +235,7 @@ def test_empty_body_is_an_empty_frame_or_none(dialect: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", list(mdp.DIALECTS))
-def test_delimiter(dialect: str) -> None:
+def test_a_delimiter_is_added_or_removed(dialect: str) -> None:
     script = Script(dialect)
     whole = script.frames()
     number = script.on("delimiter")
@@ -527,7 +527,7 @@ def test_probability_follows_the_seed() -> None:
     assert 60 < len(first) < 140
 
 
-def test_service_and_identity() -> None:
+def test_a_fault_matches_services_and_identities() -> None:
     script = Script()
     script.on("drop", service="ot*")
     script.on("drop", identity=B.hex())
@@ -536,7 +536,7 @@ def test_service_and_identity() -> None:
     assert script.asks(client=B) == []
 
 
-def test_window() -> None:
+def test_a_fault_acts_only_within_its_window() -> None:
     script = Script()
     script.on("drop", after=1.0, until=2.0)
     answered = []

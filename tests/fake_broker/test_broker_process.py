@@ -70,7 +70,7 @@ def test_a_plantd_client_may_ask_without_a_body(start: Start) -> None:
     assert b"healthy" in broker.check(client, "identity").body[0]
 
 
-def test_silence_and_resume(start: Start) -> None:
+def test_a_silenced_broker_answers_again_after_resume(start: Start) -> None:
     broker = start()
     client = broker.dealer()
     broker.check(client, "state", b"before")

@@ -189,7 +189,7 @@ def test_management_questions_are_answered_by_the_broker() -> None:
     assert body("mmi.service", b"echo") == (b"404",)  # its only worker is busy
 
 
-def test_the_plantd_quirks() -> None:
+def test_the_plantd_dialect_keeps_its_quirks() -> None:
     script = Script("plantd", quirks="plantd", services=(b"state",))
     assert script.asks("mmi.service", b"a", b"state") == [
         (CLIENT, mdp.ClientReply(b"mmi.service", (b"a", b"200")))

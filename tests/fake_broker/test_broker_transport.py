@@ -56,14 +56,14 @@ def test_the_proxy_passes_everything_when_no_fault_is_on(broker: Any) -> None:
     broker.until("proxied", 0)
 
 
-def test_reset(broker: Any) -> None:
+def test_cut_resets_connections(broker: Any) -> None:
     with raw(broker) as one:
         broker.order("fault", fault="cut")
         with pytest.raises(ConnectionResetError):
             drained(one)
 
 
-def test_finish(broker: Any) -> None:
+def test_cut_with_fin_ends_connections_in_order(broker: Any) -> None:
     with raw(broker) as one:
         broker.order("fault", fault="cut", how="fin")
         drained(one)  # ends, and does not raise
@@ -114,7 +114,7 @@ def test_half_open_sends_the_peer_nothing_until_it_is_cleared(broker: Any) -> No
     broker.until("peers", 1)  # the DEALER is back
 
 
-def test_slices(broker: Any) -> None:
+def test_slices_deliver_bytes_in_pieces(broker: Any) -> None:
     broker.order("fault", fault="slices", size=3)
     client = broker.dealer()
     assert broker.check(client, "state", b"x" * 500).body == (b"x" * 500,)
@@ -138,7 +138,7 @@ def test_pause_leaves_the_handshake_pending(broker: Any) -> None:
 
 
 @pytest.mark.parametrize("then", ["rst", "fin"])
-def test_byte_limit(broker: Any, then: str) -> None:
+def test_byte_limit_ends_a_connection_after_that_many_bytes(broker: Any, then: str) -> None:
     broker.order("fault", fault="byte-limit", size=20, then=then)
     with socket.create_connection(("127.0.0.1", int(broker.endpoint.rpartition(":")[2])), timeout=10) as one:
         one.sendall(GREETING)

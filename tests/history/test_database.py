@@ -59,7 +59,7 @@ def test_a_resumed_run_replaces_its_earlier_entry(place: str) -> None:
         assert history.find() == [after, other]
 
 
-def test_filters(place: str) -> None:
+def test_runs_are_found_by_each_filter(place: str) -> None:
     entries = month()
     other = nightly_run(40, measured(0.0), target="server /api", branch="fix")
     odd = nightly_run(

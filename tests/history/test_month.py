@@ -41,7 +41,7 @@ def soak(number: int, reports: Path) -> tuple[RunRecord, Path]:
     return record, directory.path
 
 
-def test_a_month(tmp_path: Path) -> None:
+def test_a_leak_within_a_month_is_charted_and_notified_once(tmp_path: Path) -> None:
     place = place_of(str(tmp_path / "reports" / "history.db"))
     with receiver(503, 200) as hook:
         for number in range(LENGTH):

@@ -17,7 +17,7 @@ from harness.experiment.target_runtime import RuntimeSetup
 BUDGETS = Path(__file__).parents[2] / "budgets.toml"
 
 
-def test_fixed_is_bounded(tmp_path: Path) -> None:
+def test_the_fixed_profile_is_bounded(tmp_path: Path) -> None:
     made = Run(command="test", seed=1, out=tmp_path / "run", interrupt=threading.Event())
     setup = replace(
         setup_for(describe()["fixed"], LoadOverrides(max_seconds=100.0)), runtime=RuntimeSetup("python")

@@ -70,7 +70,7 @@ TOO_LONG = f"""
 """
 NEXT = f"""
     @pytest.mark.timeout(100)
-    def test_next(guard):
+    def test_guards_again(guard):
         verdict = guard(
             command=[{sys.executable!r}, {str(SERVICE)!r}, "{{port}}", "page"], url="http://127.0.0.1:{{port}}/")
         assert "text/html" in verdict.explain(), verdict.explain()
@@ -159,7 +159,7 @@ def test_guards_of_two_workers_take_turns(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"""
         import os, pathlib, time, pytest
         @pytest.mark.parametrize("other", [2, 1])
-        def test_contends(guard, other):
+        def test_waits_for_the_lock(guard, other):
             pathlib.Path(f"ready-{{3 - other}}").touch()
             ends = time.monotonic() + 30
             while not pathlib.Path(f"ready-{{other}}").exists():

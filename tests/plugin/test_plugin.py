@@ -178,10 +178,10 @@ def test_a_verdict_that_the_test_does_not_check_is_a_warning(pytester: pytest.Py
 
         CALL = dict(command=[sys.executable, "-c", "raise SystemExit(3)"], url="http://127.0.0.1:{port}/events")
 
-        def test_forgets(guard):
+        def test_ignores_the_verdict(guard):
             guard(**CALL)
 
-        def test_asks(guard):
+        def test_checks_the_verdict(guard):
             assert guard(**CALL).bounded
         """
     )

@@ -366,7 +366,7 @@ def test_the_page_of_memory_has_totals_boxes_and_rows() -> None:
         (lambda: nouns.growth(Finding("fds", "pipe", "over-ceiling", None, None, "")), "descriptor (pipe)"),
     ],
 )  # fmt: skip
-def test_quantities_in_words(found: Callable[[], str], text: str) -> None:
+def test_quantities_are_written_in_words(found: Callable[[], str], text: str) -> None:
     assert found() == text
 
 

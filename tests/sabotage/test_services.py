@@ -158,7 +158,7 @@ def test_a_pool_gains_the_same_with_each_burst(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", runtimes("asyncio", "go", "node"))
-def test_tenants_are_finite(runtime: str) -> None:
+def test_tenants_are_of_a_finite_number(runtime: str) -> None:
     with running(runtime, "tenants-8") as service:
         service.visit(150)
         eventually(lambda: service.grown() == 8, f"{service.grown()} for 8 tenants", 5)
