@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
-from harness.cli import main
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
 from tests.edges.command_line import HARNESS, SERVICES, SMALL, TIMEOUT, URL, environment, harness
+from tests.history.in_process import harness_here
 from tests.history.nightly_runs import measured, month, nightly_run
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
@@ -40,21 +37,8 @@ def kept(tmp_path: Path) -> Path:
 
 
 def history(cwd: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """``harness history`` in a folder; in this process, for the imports of a database take most of a second."""
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(cwd))
-        stack.enter_context(patch.dict(os.environ, HARNESS_HISTORY=""))
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        ended = stack.enter_context(pytest.raises(SystemExit))
-        main(["history", *map(str, words)])
-    for stream in (out, err):
-        stream.flush()
-        stream.seek(0)
-    code = ended.value.code
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(words, code, out.read(), err.read())
+    """``harness history`` in a folder."""
+    return harness_here(cwd, "history", *words)
 
 
 def test_list_filters_and_states_when_nothing_matches(kept: Path) -> None:
