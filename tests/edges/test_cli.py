@@ -30,6 +30,7 @@ from tests.edges.command_line import (
     URL,
     environment,
     harness,
+    harness_here,
     mentioning,
     wait_for,
     within,
@@ -214,8 +215,10 @@ def test_two_seconds_after_kill_9_no_process_is_left(running: subprocess.Popen[s
         (["soak", "--duration", "0", "--url", "http://127.0.0.1:{port}/", "--", "true"], 2, "--duration"),
     ],
 )
-def test_invalid_input_is_one_clear_line(arguments: list[str], code: int | None, words: str) -> None:
-    done = harness(*arguments)
+def test_invalid_input_is_one_clear_line(
+    arguments: list[str], code: int | None, words: str, tmp_path: Path
+) -> None:
+    done = harness_here(tmp_path, *arguments)
     assert done.returncode in ((2, 4) if code is None else (code,)), done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr

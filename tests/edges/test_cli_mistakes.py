@@ -25,7 +25,7 @@ from harness.process.read import read_bounded
 from harness.runtime.snapshot import Snapshot
 from harness.store.run_dir import RunDirectory
 from harness.store.write import check_output
-from tests.edges.command_line import HARNESS, SERVICES, SMALL, URL, environment, harness
+from tests.edges.command_line import HARNESS, SERVICES, SMALL, URL, environment, harness, harness_here
 
 ROOT = Path(__file__).parents[2]
 LONG = "x" * 100_000
@@ -397,7 +397,7 @@ def test_thirty_thousand_arguments_reach_the_service(tmp_path: Path) -> None:
 def test_unknown_names_get_the_nearest_name_and_exit_2(
     words: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    done = harness(*words, cwd=tmp_path)
+    done = harness_here(tmp_path, *words)
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
 

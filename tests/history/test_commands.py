@@ -14,8 +14,16 @@ import pytest
 
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
-from tests.edges.command_line import HARNESS, SERVICES, SMALL, TIMEOUT, URL, environment, harness
-from tests.history.in_process import harness_here
+from tests.edges.command_line import (
+    HARNESS,
+    SERVICES,
+    SMALL,
+    TIMEOUT,
+    URL,
+    environment,
+    harness,
+    harness_here,
+)
 from tests.history.nightly_runs import measured, month, nightly_run
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"

@@ -10,7 +10,7 @@ import pytest
 from harness.core.record import RunRecord
 from harness.history.record import History
 from harness.store.run_dir import RunDirectory
-from tests.history.in_process import harness_here
+from tests.edges.command_line import harness_here
 from tests.history.nightly_runs import month, nightly_runs
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
