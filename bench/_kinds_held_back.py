@@ -117,6 +117,7 @@ _HEALTHY_COUNTS = (
     Kind("pool of half the peak, one closed every 15 s", service(peak_pool(0.5, 15.0))),
     Kind("40 tenants", service(tenants(40))),
     Kind("160 tenants", service(tenants(160))),
+    Kind("1,300 tenants", service(tenants(1300))),
     Kind("80 tenants, Zipf 1.1", service(tenants(80, 1.1))),
     Kind("64 tenants, Zipf", service(tenants(64, 1.0))),
     Kind("150 tenants, Zipf 1.3", service(tenants(150, 1.3))),

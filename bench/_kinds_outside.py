@@ -71,6 +71,7 @@ HEALTHY_OUTSIDE = (
     Kind("pool of the peak, one closed every 5 s", service(peak_pool(1.0, 5.0))),
     Kind("100 tenants", service(tenants(100))),
     Kind("200 tenants, Zipf", service(tenants(200, 1.0))),
+    Kind("1,900 tenants", service(tenants(1900))),
     Kind("objects: 1,000 tenants", service(tenants(1000)), key=OBJECTS),
     Kind("freed every 1,000 requests", service(janitor(1000)), longer=True),
     # Held back until it showed a false alarm: readings without clients counted as evidence for a line.

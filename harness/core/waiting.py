@@ -27,6 +27,10 @@ from harness.core.stats.distributions import poisson_interval
 
 # Expected leaks of the asked size in a pass at 95 %: the rule of three, and a few streams for those that fail.
 EXPECTED_LEAKS_AT_95 = 3.2
+# Answered streams for each unit of uneven growth before a wait begins, and their largest number.
+STREAMS_PER_TENANT = 20.0
+MAX_STREAMS = 10_000.0
+PER_STREAM = ("connection", "answered")
 MAX_SEARCH = 20.0  # seconds of a search for the place in the source
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
@@ -70,9 +74,7 @@ def confirm_retained(
         ):
             return Search()
         step = (
-            design.certifying_load(trial, goal, EXPECTED_LEAKS_AT_95 / trial.sensitivity)
-            if goal.vary
-            else None
+            design.certifying_load(trial, goal, _streams_before_wait(trial, suspected)) if goal.vary else None
         )
         if goal.vary and not suspected and _loads_exceed_pool(trial, goal, releasing):
             step = design.certifying_load(trial, goal, math.inf)
@@ -107,6 +109,14 @@ def confirm_retained(
         # A pool that halves its idle part again and again is empty after the retention time.
         return design.idle_reading(trial, goal)
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def _streams_before_wait(trial: Trial, suspected: Mapping[Key, Assessed]) -> float:
+    """Answered streams after which a wait begins: enough for the 95 % bound. Growth that differs from cycle to cycle
+    could also be state for each of many tenants, and then falls as more streams come."""
+    wanted = EXPECTED_LEAKS_AT_95 / trial.sensitivity
+    uneven = [one.total for one in suspected.values() if not one.constant and one.factor in PER_STREAM]
+    return max(wanted, min(MAX_STREAMS, STREAMS_PER_TENANT * max(uneven, default=0.0)))
 
 
 def _still_falling(trial: Trial, releasing: Mapping[Key, Assessed], idle: float) -> bool:

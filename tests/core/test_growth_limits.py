@@ -11,6 +11,7 @@ import pytest
 from harness.core.judge.growth import Allowed, Assessed, assess
 from harness.core.judge.moments import Series
 from harness.core.stats.evidence import evidence
+from harness.core.metric import Key
 from tests.core.series import FDS
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
@@ -173,9 +174,13 @@ def test_irregular_growth_is_far_beyond_a_pool_from_forty_times_the_open_streams
 def test_irregular_growth_in_six_cycles_is_beyond_four_times_the_largest_default_pool(
     total: int, status: str
 ) -> None:
-    grown = [40, 500, 30, 300, 20, total - 890]
-    assert judged(grown, [300] * 6, peak=100).status == status
-    assert judged([grown[0] + grown[1], *grown[2:]], [300] * 5, peak=100).status == OPEN, "five are too few"
+    grown, clients = [40, 300, 30, 300, 20, total - 690], [1000] * 6
+    assert judged(grown, clients, peak=100).status == status
+    assert judged([*grown[:4], grown[4] + grown[5]], clients[:5], peak=100).status == OPEN, "five are too few"
+    assert judged(grown, [800] * 6, peak=100).status == OPEN, "each of many tenants may have added one"
+    assert judged([*grown, 0.2 * total], [*clients, 2000], peak=100).status == OPEN, "it fills up"
+    objects = replace(counts(grown, clients, peak=100), key=Key("memory", "objects"))
+    assert assess(objects, sensitivity=1e-3).status == OPEN, "they are cached by the thousand"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +246,14 @@ def test_growth_in_step_may_come_in_bursts(mean: int, off: int, status: str) -> 
     assert judged([mean - off, mean + off] * 6, [100] * 12, peak=100).status == status
 
 
-@pytest.mark.parametrize(("last", "why"), [(380, STEP), (310, FAR)])
+@pytest.mark.parametrize(("last", "status"), [(5, OPEN), (6, LEAKING)])
+def test_slow_growth_that_halved_in_the_last_large_cycle_fills_something_up(last: float, status: str) -> None:
+    """60 in each large cycle before: state for each of many tenants becomes rarer, a leak does not."""
+    grown, clients = alternating(*[60] * 8, last)
+    assert judged(grown, clients, peak=50).status == status
+
+
+@pytest.mark.parametrize(("last", "why"), [(410, STEP), (400, FAR)])
 def test_the_last_cycle_still_grows_at_most_of_the_pace(last: float, why: str) -> None:
     assert why in judged([300, 600, 300, 600, 300, last], [300, 600] * 3).why
 

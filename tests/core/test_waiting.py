@@ -75,6 +75,24 @@ def test_a_wait_goes_on_while_a_pool_still_shrinks(readings: Sequence[float], go
     assert (getattr(step, "phase", None) is Phase.RETENTION) is goes_on, step
 
 
+@pytest.mark.parametrize(
+    ("total", "constant", "factor", "streams"),
+    [
+        (160.0, False, "connection", 3_200.0),
+        (400.0, False, "connection", 8_000.0),
+        (501.0, False, "answered", 10_000.0),
+        (400.0, True, "connection", 3_200.0),
+        (400.0, False, "abort", 3_200.0),
+    ],
+)
+def test_uneven_growth_gets_more_streams_before_a_wait(
+    total: float, constant: bool, factor: str, streams: float
+) -> None:
+    """State for each of 1,900 tenants grew by 0.4 per stream, and unevenly, when the wait began."""
+    one = Assessed("suspected", 1.0, "", total, 2000.0, factor, constant=constant)
+    assert waiting._streams_before_wait(trial([10.0] * 8), {FDS: one}) == streams
+
+
 @pytest.mark.parametrize(("closed", "settle"), [(33.0, False), (33.1, True)])
 def test_a_late_release_is_no_connection_that_was_noticed_late(closed: float, settle: bool) -> None:
     seen = trial([10.0] * 8, retention=60.0)

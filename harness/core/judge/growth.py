@@ -46,8 +46,16 @@ BOUND_MARGIN = 0.5  # measured growth passes only when its rate is at most half 
 POOL_MULTIPLE = 40.0  # times the streams open at once: beyond any pool, whatever drives it
 POOL_MULTIPLE_CYCLES = 5  # cycles that must all have grown for that
 # Four times the largest default pool: so much is no pool either, however many streams were open at once, if it grew in
-# each of MIN_RISES cycles.
+# each of MIN_RISES cycles. Objects are cached in larger numbers. State for each of a number of tenants is nearly
+# complete once each of them has connected TENANT_STREAMS times on average.
 BEYOND_DEFAULT_POOLS = 4 * BURST_POOL
+TENANT_STREAMS = 5.0
+POOLED = ("fds", "threads", "processes")
+MIN_LAST_SHARE = (
+    0.8  # share of its rate before that growth has in the last large cycle, unless it fills something up
+)
+MIN_UNEVEN_SHARE = 0.5  # the same however unevenly it grows
+LARGE_CYCLE = 4.0  # times less of the driver than in the longest cycle, from which on a cycle is large
 # Times fewer clients than in the longest cycle: so short a cycle may add nothing by chance.
 SHORT_CYCLE = 10.0
 MAX_UNEXPLAINED = 0.15  # share of the growth that a driver may leave unexplained
@@ -97,6 +105,7 @@ class Assessed:
     paused: it grew in fewer than three cycles, or has not grown for a time in which another unit was to be expected.
     Only more of its driver shows whether it has stopped. few: it grew in too few cycles to be certain without further
     load. batch: units that come at once, as far as the cycles show; the evidence counts them as one.
+    constant: each unit of the driver added the same in every cycle.
     """
 
     status: str
@@ -116,6 +125,7 @@ class Assessed:
     paused: bool = False
     few: bool = False
     batch: float = 1.0
+    constant: bool = False
 
     @property
     def release(self) -> Release | None:
@@ -165,7 +175,10 @@ def assess(
         )
         if why:
             rate, low, high = _rate(data, factor)
-            return Assessed("leaking", high, why, total, exposure, factor, rivals, rate, low, high)
+            return Assessed(
+                "leaking", high, why, total, exposure, factor, rivals, rate, low, high,
+                constant=_constant_per_unit(data, factor),
+            )  # fmt: skip
         for factor in [] if finite else _concentrated_drivers(data, len(grown)):
             concentrated = _only_cycles_with(data, factor)
             # Beside other growth, only a constant amount per unit of the driver shows which part the driver causes.
@@ -241,10 +254,7 @@ def _why_certain_at_once(data: _TestedSeries, factor: str) -> str:
         return ""
     if not _beyond_bursts(data, factor, total):
         return ""
-    # A pool that fills up grows less at the end. Growth may fall short by 30 % and by three standard deviations of a
-    # Poisson count.
-    last, amount = active[-1]
-    if last < 0.7 * rate * amount - 3 * math.sqrt(rate * amount):
+    if _fills_up(active):
         return ""
     # Two cycles leave hardly any residual to test a fit by, so their rates must agree and the growth must exceed
     # twice a pool.
@@ -261,6 +271,24 @@ def _why_certain_at_once(data: _TestedSeries, factor: str) -> str:
     if unexplained > MAX_UNEXPLAINED * total and fitted.dispersion > MAX_DISPERSION:
         return ""
     return f"rose with its driver in all {counted(len(active), 'cycle')}, beyond what a pool would hold"
+
+
+def _fills_up(active: Sequence[tuple[float, float]], dispersion: float = 1.0) -> bool:
+    """Whether the last large cycle added less per unit of the driver than the others, as a pool does that fills up, or
+    state for each of many tenants: less by 20 % and by three standard deviations of a count with this dispersion, or
+    by half and by three of a Poisson count."""
+    longest = max(amount for _, amount in active)
+    last = max(index for index, (_, amount) in enumerate(active) if amount >= longest / LARGE_CYCLE)
+    others = [pair for index, pair in enumerate(active) if index != last]
+    if not others:
+        return False
+    rate = math.fsum(value for value, _ in others) / math.fsum(amount for _, amount in others)
+    value, amount = active[last]
+    mean = max(0.0, rate * amount)
+    return any(
+        value < share * mean - 3 * math.sqrt(spread * mean)
+        for share, spread in ((MIN_LAST_SHARE, dispersion), (MIN_UNEVEN_SHARE, 1.0))
+    )
 
 
 def _beyond_bursts(data: _TestedSeries, factor: str, total: float) -> bool:
@@ -369,7 +397,9 @@ def _why_beyond_any_pool(data: _TestedSeries) -> str:
     """Why the growth is a leak although no driver explains it well: no pool is that large. Empty if one could be."""
     active = _spans_with(data, "connection")
     far = POOL_MULTIPLE * data.series.peak
-    if len(active) >= MIN_RISES:
+    tenants = TENANT_STREAMS * data.total > math.fsum(data.series.column("answered"))
+    pooled = data.series.key.metric in POOLED
+    if len(active) >= MIN_RISES and pooled and not tenants and not _fills_up(active):
         far = min(far, BEYOND_DEFAULT_POOLS)
     if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, far):
         return ""
@@ -409,6 +439,8 @@ def _why_certain_slowly(data: _TestedSeries, factor: str) -> str:
     )
     needed = MIN_RISES if fitted.dispersion <= MAX_DISPERSION_SINGLE else MIN_RISES_BATCHED
     if rises < needed and data.total <= max(SLOW_POOL, data.pool):
+        return ""
+    if _fills_up(_spans_with(data, factor), max(1.0, size * fitted.dispersion)):
         return ""
     clients = data.series.column("connection")
     pairs = [
