@@ -10,8 +10,8 @@ import pytest
 
 from harness.core.judge.growth import Allowed, Assessed, assess
 from harness.core.judge.moments import Series
-from harness.core.stats.evidence import evidence
 from harness.core.metric import Key
+from harness.core.stats.evidence import evidence
 from tests.core.series import FDS
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
