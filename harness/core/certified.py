@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from harness.core import design
 from harness.core.design import Goal
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED
-from harness.core.judge.growth import Assessed
 from harness.core.judge.runtime_threads import runs_threads
 from harness.core.metric import Key
 from harness.core.record import Trial

@@ -9,9 +9,9 @@ from dataclasses import replace
 from harness.core import design
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import Goal
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.diagnose import open_question
-from harness.core.judge.growth import Assessed
 from harness.core.judge.one_count import CACHE, STEEP
 from harness.core.metric import Key, rank
 from harness.core.record import Trial

@@ -13,13 +13,14 @@ from harness.core import design
 from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import Goal, Search, Step, Stop
 from harness.core.distinguish import distinguish_drivers
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
-from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.moments import answered, moments
 from harness.core.judge.one_count import STEEP
 from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
 from harness.core.judge.retention import MARGIN, STILL_READINGS
+from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unserved import last_load, recovery, was_given_up, was_retried
 from harness.core.metric import Key
 from harness.core.record import Trial

@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import DRIVERS, Series, moments, series

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.following import without_brought_objects
-from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import moments
 from harness.core.metric import Key
 from tests.core.series import OBJECTS, observation, trial

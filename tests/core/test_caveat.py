@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import caveat_of, connections_per_second, ledger_total
 from harness.core.judge.findings import leaks
-from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key

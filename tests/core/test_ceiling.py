@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import ceiling_of
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.growth import Assessed
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import without_changed_states
-from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import Series
 from harness.core.metric import Key
 

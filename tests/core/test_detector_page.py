@@ -23,6 +23,6 @@ def test_a_constant_has_the_value_that_the_page_gives(module: str, name: str, va
 
 
 def test_the_alarm_is_the_one_that_the_page_derives() -> None:
-    growth = importlib.import_module("harness.core.judge.growth")
+    certain = importlib.import_module("harness.core.judge.certain_growth")
     assert "reaches 1,000" in PAGE
-    assert round(2.718281828459045**growth.CERTAIN) == 1000
+    assert round(2.718281828459045**certain.CERTAIN) == 1000

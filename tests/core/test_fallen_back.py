@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from harness.core.cycle import Phase
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.fallen_back import fallen_back
-from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import Moment
 from tests.core.series import FDS
 

@@ -9,7 +9,7 @@ import pytest
 
 from harness.core.budget import Budget
 from harness.core.judge import findings
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.moments import Moment, moments
 from harness.core.judge.recipe import explain
 from harness.core.metric import Key

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.judge.growth import Allowed, Assessed, assess
+from harness.core.judge.assessed import Allowed, Assessed
+from harness.core.judge.growth import assess
 from harness.core.judge.moments import Series
 from harness.core.metric import Key
 from harness.core.stats.evidence import evidence

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.core.cycle import Observation, Phase
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.limit import limit_of, limited
 from harness.core.judge.moments import moments
 from harness.core.record import Trial

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.memory import MEMORY, assess_memory, gives_back, joined, rising, sign_evidence
 from harness.core.judge.moments import Moment, Series
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import memory_of, over_time
 from harness.core.judge.moments import Series, moments

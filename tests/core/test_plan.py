@@ -12,7 +12,7 @@ from harness.core import design, distinguish, plan
 from harness.core.budget import Budget
 from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.cycle import BrokerCount, Observation, Phase
-from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.one_count import CACHE, assess_one
 from harness.core.judge.trial import judge

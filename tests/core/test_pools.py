@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.following import without_brought_mappings
-from harness.core.judge.growth import Assessed, assess
+from harness.core.judge.growth import assess
 from harness.core.judge.moments import Series, moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key

@@ -11,8 +11,8 @@ import pytest
 
 from bench._services import poisson
 from bench._shapes_leaks import varying
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.findings import _rate
-from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.memory import BLOCK, _leaking
 from harness.core.judge.moments import Series
 from harness.core.judge.rates import beside_readings, interval

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.moments import moments, series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key

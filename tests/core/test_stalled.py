@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Observation, Phase
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far, time_text
 from harness.core.judge.stalled import ran_out, stalled
 from harness.core.metric import Key

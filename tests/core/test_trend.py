@@ -11,8 +11,8 @@ from bench import _calibrate
 from bench._kinds import LEAKING_MEMORY
 from bench._services import run
 from harness.core.judge import trend
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.growth import Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.trial import judge
 from harness.core.metric import Key

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.judge import trend
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.moments import Series
 from harness.core.metric import Key
 from harness.core.stats.linear import line

@@ -10,7 +10,7 @@ import pytest
 
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.trial import judge
 from harness.core.judge.unserved import OWN_CAUSES, stopped_serving, was_given_up, withstood
 from harness.core.note import Note, NoteKind

@@ -10,8 +10,8 @@ import pytest
 from harness.core import waiting
 from harness.core.cycle import Phase
 from harness.core.design import Goal
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import caveat_of
-from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.metric import Key

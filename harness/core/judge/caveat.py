@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Ledger, Phase
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.diagnose import per
 from harness.core.judge.following import only_follows
-from harness.core.judge.growth import BURST_POOL, Assessed
 from harness.core.judge.retained import retention_of
+from harness.core.judge.tested_series import BURST_POOL
 from harness.core.judge.unnoticed import premature, settle_for, slowest_close
 from harness.core.metric import Key, rank
 from harness.core.note import NoteKind, of_kind

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.forecast import CEILINGS
-from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.limit import assess_limited
 from harness.core.judge.moments import Moment, Series, level_of, series
 from harness.core.metric import Key

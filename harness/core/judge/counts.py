@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import assess_at_ceiling
+from harness.core.judge.certain_growth import MAX_UNEXPLAINED
 from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.following import followed, without_brought_mappings, without_brought_objects
-from harness.core.judge.growth import MAX_UNEXPLAINED, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limited
 from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
 from harness.core.judge.one_count import FLOOR, UNITS_PER_STREAM, allowed, assess_one
@@ -18,6 +19,7 @@ from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived
 from harness.core.judge.retained import retained
 from harness.core.judge.runtime_threads import bound_runtime_threads
+from harness.core.judge.tested_series import MIN_GROWTH
 from harness.core.judge.unnoticed import KINDS
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.moments import Moment, level_of
 from harness.core.metric import Key
 from harness.core.stats.distributions import poisson_interval

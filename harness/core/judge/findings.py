@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import connections_per_second
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.diagnose import distinct, per, published
 from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import first_full, nearest
-from harness.core.judge.growth import Assessed
 from harness.core.judge.memory import ARENA, MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.one_count import FLOOR

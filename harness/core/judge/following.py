@@ -14,7 +14,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.cycle import Phase
-from harness.core.judge.growth import MAX_UNEXPLAINED, NEARLY_ALL, Assessed
+from harness.core.judge.assessed import Assessed
+from harness.core.judge.bounded_growth import NEARLY_ALL
+from harness.core.judge.certain_growth import MAX_UNEXPLAINED
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import Moment, level_of, split_warmup
 from harness.core.judge.retention import MAX_WARM_UP_SHARE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import CERTIFIED
-from harness.core.judge.growth import Assessed
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
 from harness.core.units import bytes_text, counted

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.core.cycle import Ledger, Phase
-from harness.core.judge.growth import Allowed, Assessed
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moments import Moment, answered, level_of
 from harness.core.judge.rates import interval
 from harness.core.metric import Key

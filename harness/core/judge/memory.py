@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import driver
-from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Moment, Series, series, split_warmup
 from harness.core.judge.trend import critical
 from harness.core.metric import EXACT_MEMORY_KINDS, Key

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from harness.core.judge.growth import MIN_IDLE_SHARE, Allowed, Assessed
+from harness.core.judge.assessed import Allowed, Assessed
+from harness.core.judge.certain_growth import MIN_IDLE_SHARE
 from harness.core.judge.memory import ARENA, MEMORY, MIN_ARENAS, MIN_LATE_SHARE, TOLERANCE, assess_memory
 from harness.core.judge.moments import Moment, Series, moments, series
 from harness.core.judge.one_count import allowed

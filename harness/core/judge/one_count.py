@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from harness.core.budget import Budget
 from harness.core.judge import growth, trend
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import per
-from harness.core.judge.growth import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.budget import retain_for
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import AT_CEILING_SHARE, ceiling_of
-from harness.core.judge.growth import BURST_POOL, MIN_GROWTH, Assessed
 from harness.core.judge.limit import limit_of
 from harness.core.judge.moments import Moment, Series, level_of
 from harness.core.judge.one_count import (
@@ -34,6 +34,7 @@ from harness.core.judge.retention import (
     swept_during_load,
 )
 from harness.core.judge.runtime_threads import MAX_RISING_CYCLES, MIN_EXPECTED_LEAKS, bound_runtime_threads
+from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.record import Trial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.core.judge.growth import Assessed
+from harness.core.judge.assessed import Assessed
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval

@@ -15,10 +15,11 @@ from dataclasses import replace
 from itertools import accumulate
 
 from harness.core.judge import growth
+from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import MAX_TIE, MIN_ADVANTAGE
-from harness.core.judge.growth import MIN_GROWTH, SLOW_POOL, Allowed, Assessed
 from harness.core.judge.moments import DRIVERS, Series
 from harness.core.judge.rates import NORMAL_95, beside_readings
+from harness.core.judge.tested_series import MIN_GROWTH, SLOW_POOL
 from harness.core.stats.distributions import drawdown, isotonic, median, student95
 from harness.core.stats.linear import Line, line
 from harness.core.units import counted
