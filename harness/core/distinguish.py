@@ -18,6 +18,7 @@ from harness.core.record import Trial
 
 LOADS_TO_SEE_BURSTS = 3  # loads of different size after which growth per burst shows
 LONG_CONTROL_EVERY = 3  # every third control is as long as a load, where no wait follows
+MAX_BURSTS = 12  # bursts in a row before a larger load
 LONG_BURST_MAX_UNITS = 4.0  # units per burst up to which one long burst decides sooner than many short ones
 MAX_ATTRIBUTIONS = 7  # cycles that distinguish the drivers of a certain leak
 # Drivers that are ways in which clients disconnect.
@@ -90,11 +91,21 @@ def pool_or_leak_load(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> 
     bursts = sum(1 for o in trial.observations if o.ledger.opened)
     each = max(one.total for one in growing) / max(1, bursts)
     short = trial.observations[-1].spec.connections <= goal.connections
+    if _bursts_in_a_row(trial, goal) >= MAX_BURSTS:
+        # A pool that is not full yet grows no more in a large load than in a burst, a leak that began late does.
+        return design.large_load(trial, goal, "fin" if goal.disconnect == "mixed" else None)
     return (
         design.longest_burst(trial, goal)
         if each <= LONG_BURST_MAX_UNITS and short
         else design.burst_load(trial, goal)
     )
+
+
+def _bursts_in_a_row(trial: Trial, goal: Goal) -> int:
+    """Bursts of clients since the last larger load."""
+    loads = [o.spec.connections for o in trial.observations if o.spec.phase is Phase.LOAD]
+    larger = [index for index, size in enumerate(loads) if size > goal.concurrency]
+    return len(loads) - 1 - max(larger, default=-1)
 
 
 def connections_beyond_cache(trial: Trial, goal: Goal) -> int:

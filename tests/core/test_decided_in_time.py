@@ -35,6 +35,7 @@ DECIDED = {
     "slow growth needs loads rather than long controls": ("1 per 1,000", 43),
     "a small load shows that units come one by one": ("1 per 1,000", 55),
     "no pool holds four times the largest default pool": ("1 per 10, varying (gamma 1)", 8),
+    "bursts that fill no pool give way to a larger load": ("1 per 10, after 20 s", 82_001),
     "slow growth is slow per event too": ("pool of 32, one in two cycles", 40),
 }
 
