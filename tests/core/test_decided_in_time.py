@@ -65,7 +65,7 @@ def test_a_remainder_larger_than_a_pool_needs_no_second_load() -> None:
 
 def test_a_full_pool_is_shown_by_a_long_burst() -> None:
     """Ten short bursts in a row add nothing, and 500 streams are too few for a bound."""
-    seen, outcome = _played("threads, 8 a burst to 200, idle after 60 s", 20)
+    seen, outcome = _played("threads, 8 a burst to 200, idle after 60 s", 7)
     assert judge(seen).outcome.value == outcome
     levels = [o.levels[key] for o in seen.observations for key in o.levels if key.metric == "threads"]
     full = levels.index(max(levels))
