@@ -129,7 +129,7 @@ def _outcome(decoder: Decoder, chunks: list[bytes]) -> tuple[int, str, str]:
     return events, "", decoder.last_event_id
 
 
-LIMIT = 16 << 10
+LIMIT = 8 << 10
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ LIMIT = 16 << 10
 def test_memory_is_bounded_by_the_limits(unit: bytes, size: int) -> None:
     """Whatever a peer repeats: a line and an event, with what a growing buffer reserves, and no more."""
     # Chunks of one byte are slow to feed, so their limit is smaller.
-    limit = LIMIT if size > 1 else LIMIT // 16
+    limit = LIMIT if size > 1 else LIMIT // 8
     total = 6 * limit if size > 1 else 3 * limit
     chunk = (unit * (size // len(unit) + 1))[: max(size, len(unit))] if size > 1 else b""
     decoder = Decoder(check_ids=True, max_line=limit, max_event=limit)
