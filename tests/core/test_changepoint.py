@@ -89,7 +89,7 @@ def test_an_alarm_stays_when_more_runs_arrive() -> None:
     assert all(one[:1] == first[:1] for one in alarms if one)
 
 
-# The seed is fixed: a threshold of 40 instead of 400 raises 4 alarms in the short sample, and 1, 10 and 21 in the others.
+# The seed is fixed: a threshold of 40 instead of 400 raises 4 alarms in the short sample; 1, 10 and 21 in the others.
 LONG = pytest.mark.soak(reason="an error rate: bench.trend measures it in full")
 
 
