@@ -149,6 +149,8 @@ def test_trials_that_cannot_be_accepted_are_reported(here: Path) -> None:
 
 
 TODAY = datetime.datetime.now().astimezone().date()
+# The run may pass midnight, so an exception that is still to hold does not end today.
+TOMORROW = TODAY + datetime.timedelta(days=1)
 ZERO = 'fds = "0/connection"\n'
 PLACES = {
     "its own table": (
@@ -167,7 +169,7 @@ PLACES = {
     ),
     "only another's exception": (
         f'[budget]\n{ZERO}[[exception]]\nmetric = "fds"\nallow = "3/connection"\nreason = "theirs"\n'
-        f'endpoint = "/other"\nexpires = {TODAY}\n',
+        f'endpoint = "/other"\nexpires = {TOMORROW}\n',
         None,
         '[endpoint."/"]',
         ("endpoint", "/"),
@@ -243,7 +245,7 @@ def test_each_of_several_paths_is_allowed_the_average_growth_per_connection(here
 
 
 def test_an_accepted_exception_is_moved_behind_the_one_that_decides(here: Path) -> None:
-    def entry(allow: str, reason: str, last_day: datetime.date = TODAY) -> str:
+    def entry(allow: str, reason: str, last_day: datetime.date = TOMORROW) -> str:
         place = 'endpoint = "/"\n' if reason == "ours" else ""
         return f'[[exception]]\nmetric = "fds"\nallow = "{allow}"\nreason = "{reason}"\n{place}expires = {last_day}\n'
 
