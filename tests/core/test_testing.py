@@ -131,7 +131,13 @@ def hold_object() -> None:
 
 
 def hold_child() -> None:
-    KEPT.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    KEPT.append(child)
+    # The kernel wakes the parent of a vfork before the command line of the new program can be read.
+    ends = time.monotonic() + 30.0
+    while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+        assert time.monotonic() < ends
+        time.sleep(0.001)
 
 
 def hold_socket() -> None:
