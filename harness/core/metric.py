@@ -37,7 +37,7 @@ METRICS: dict[str, Metric] = {
 }
 
 # Kinds of `memory` that are exact counts because a runtime counter reads them after a collection.
-EXACT_MEMORY_KINDS = frozenset({"objects", "blocks", "heap-bytes"})
+EXACT_MEMORY_KINDS = frozenset({"objects", "blocks", "heap-bytes", "external-bytes"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -76,7 +76,7 @@ class Key:
 # Causes come before consequences: descriptors, threads and tasks first, then live objects, then the broker's view,
 # memory and the scheduler.
 CAUSES = ("fds", "threads", "processes", "tasks")
-LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3}
+LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3, "external-bytes": 3}
 FIRST_CONSEQUENCE_RANK = 4  # the first rank of metrics that only follow from others
 CONSEQUENCE_RANKS = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
 

@@ -47,7 +47,7 @@ def steep(warm: Sequence[Observation]) -> bool:
         level - before.levels.get(key, 0.0) >= STEEP * max(1, after.ledger.opened)
         for key, level in after.levels.items()
         if key.judged is Judged.EXACT
-        and key.kind not in ("heap-bytes", "blocks")
+        and key.kind not in ("heap-bytes", "external-bytes", "blocks")
         and key.metric != "mappings"
     )
 

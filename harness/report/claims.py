@@ -12,7 +12,7 @@ from harness.core.stats.distributions import mean_interval, median
 from harness.core.units import bytes_text
 from harness.report.page import environment, policy
 
-BYTES = ("heap-bytes", "anonymous", "rss", "uss")  # kinds of memory that are not counts
+BYTES = ("heap-bytes", "external-bytes", "anonymous", "rss", "uss")  # kinds of memory that are not counts
 HEADINGS = (
     "claim",
     "how it was tested",

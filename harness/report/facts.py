@@ -31,9 +31,9 @@ MIN_SECONDS = 0.05  # seconds: less would be shown as 0.0 s
 MAX_ALSO = 4  # findings beside the first that are named
 FURTHER_BOUNDS = (
     ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
-    ("memory", "heap-bytes"), ("memory", "anonymous"),
+    ("memory", "heap-bytes"), ("memory", "external-bytes"), ("memory", "anonymous"),
 )  # fmt: skip
-HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "anonymous"))
+HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "external-bytes"), ("memory", "anonymous"))
 # A metric at the start of a clause. A semicolon is between two.
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 # A metric with its kind within a sentence of the judge's own.

@@ -98,6 +98,7 @@ OTHER_LEAKS = (
     Case("node", "timer@connection", Leak("tasks", "handle", "connection", beside=("memory", "idle-cpu"))),
     Case("node", "object@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),
     Case("node", "buffer@event", Leak("memory", ("objects", "heap-bytes", "anonymous"), "event", None)),
+    Case("node", "transcript@connection", Leak("memory", "external-bytes", "connection", 4096.0)),
     Case("node", "file@connection", _fd("file")),
     Case("node", "socket@early", _fd("tcp-out", "abort", beside=("memory", "tasks"))),
     Case("node", "listener@connection", Leak("memory", ("objects", "heap-bytes"), "connection", None)),

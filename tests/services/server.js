@@ -12,6 +12,8 @@ const cache = new Map()
 const bus = new EventEmitter().setMaxListeners(0)
 const pool = []
 let count = 0
+let written = 0
+let transcript = Buffer.alloc(0)
 
 class Kept {
   constructor () { this.since = 0 }
@@ -22,6 +24,8 @@ const upstream = net.createServer().listen(0, '127.0.0.1').unref()
 const things = {
   object: () => kept.push(new Kept()),
   buffer: () => kept.push(Buffer.alloc(4096, 1)),
+  // One buffer that grows by 4 kB a call, in steps of 64 kB: no object is added, and nothing in the heap.
+  transcript: () => { if (++written % 16 === 0) transcript = Buffer.concat([transcript, Buffer.alloc(65536, 1)]) },
   timer: () => kept.push(setInterval(() => {}, 100)),
   file: () => kept.push(fs.openSync(__filename)),
   socket: () => kept.push(net.connect(upstream.address().port, '127.0.0.1')),

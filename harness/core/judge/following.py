@@ -25,7 +25,7 @@ from harness.core.units import counted
 
 THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
 # Units that one thread of a pool retains at most, by counter: 24 objects were measured in a JVM.
-PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0}
+PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0, "external-bytes": 65_536.0}
 # The states of threads whose objects and stacks are no leak either.
 NO_LEAK_YET = ("undecided", "bounded", "suspected")
 # Mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc.

@@ -18,11 +18,23 @@ from harness.core.metric import EXACT_MEMORY_KINDS, Key
 TOLERANCE = {"mappings": 4.0}
 # Noise of a runtime counter, measured (docs/detector.md): a reading itself adds 4 blocks, a heap varies by a page, and
 # idle CPU by up to 0.0019 cores.
-FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "idle-cpu": 0.002}
+FLOOR = {"objects": 2.0, "blocks": 4.0, "heap-bytes": 4096.0, "external-bytes": 4096.0, "idle-cpu": 0.002}
 # Smallest growth per connection that counts as a leak in a counter with noisy readings, as a multiple of the
 # trial's sensitivity.
-SMALLEST_LEAK = {"objects": 10.0, "blocks": 50.0, "heap-bytes": 1.28e5, "idle-cpu": 0.01}
-MIN_GROWTH_OF = {"objects": 10.0, "blocks": 20.0, "heap-bytes": 1048576.0, "idle-cpu": 0.02}
+SMALLEST_LEAK = {
+    "objects": 10.0,
+    "blocks": 50.0,
+    "heap-bytes": 1.28e5,
+    "external-bytes": 1.28e5,
+    "idle-cpu": 0.01,
+}
+MIN_GROWTH_OF = {
+    "objects": 10.0,
+    "blocks": 20.0,
+    "heap-bytes": 1048576.0,
+    "external-bytes": 1048576.0,
+    "idle-cpu": 0.02,
+}
 # Counters of objects, with the number that a stream in a pool may hold.
 UNITS_PER_STREAM = {"objects": 5, "blocks": 5}
 # A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are

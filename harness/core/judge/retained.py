@@ -42,7 +42,7 @@ from harness.core.units import bytes_text
 
 # Units left per answered stream after the first full release that are more than a warm-up. Node's heap keeps 170 bytes
 # of each of the first clients, Go's 60. Mappings are an allocator's arenas: 3,000 threads left 340.
-STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "mappings": 0.5}
+STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "external-bytes": 1024.0, "mappings": 0.5}
 # Units left per answered stream up to which the rest looks like a warm-up, and only weakens the bound.
 WARM_UP_LEFT = {"heap-bytes": 256.0, "mappings": 0.2}
 # A warm-up: the first streams leave more than this many times as much per stream as later ones.
@@ -54,6 +54,7 @@ MIN_RELEASE_OF = {
     "objects": 200.0,
     "blocks": 200.0,
     "heap-bytes": 1048576.0,
+    "external-bytes": 1048576.0,
     "idle-cpu": 0.05,
     "mappings": 64.0,
 }
