@@ -11,7 +11,11 @@ from harness.core.metric import Key
 from harness.core.verdict import Outcome
 from tests.core.series import FDS, observation, trial
 
-EXTERNAL, HEAP, OBJECTS = Key("memory", "external-bytes"), Key("memory", "heap-bytes"), Key("memory", "objects")
+EXTERNAL, HEAP, OBJECTS = (
+    Key("memory", "external-bytes"),
+    Key("memory", "heap-bytes"),
+    Key("memory", "objects"),
+)
 
 
 def growing(each: float) -> list[dict[Key, float]]:
@@ -23,7 +27,9 @@ def growing(each: float) -> list[dict[Key, float]]:
 
 
 @pytest.mark.parametrize(("each", "outcome"), [(4_000.0, Outcome.LEAKING), (0.0, Outcome.BOUNDED)])
-def test_buffers_outside_the_heap_are_judged_although_no_object_was_added(each: float, outcome: Outcome) -> None:
+def test_buffers_outside_the_heap_are_judged_although_no_object_was_added(
+    each: float, outcome: Outcome
+) -> None:
     """One transcript that every stream makes longer is the same number of objects all the time."""
     sizes = (300, 300, 300, 300, 600, 1_200, 600, 2_400, 2_400)
     cycles = [
