@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 from harness.core import design
 from harness.core.cycle import CycleSpec, Phase
@@ -114,10 +115,20 @@ def confirm_retained(
 
 def _streams_before_wait(trial: Trial, suspected: Mapping[Key, Assessed]) -> float:
     """Answered streams after which a wait begins: enough for the 95 % bound. Growth that differs from cycle to cycle
-    could also be state for each of many tenants, and then falls as more streams come."""
+    and never fell could also be state for each of many tenants, and then falls as more streams come."""
     wanted = EXPECTED_LEAKS_AT_95 / trial.sensitivity
-    uneven = [one.total for one in suspected.values() if not one.constant and one.factor in PER_STREAM]
+    uneven = [
+        one.total
+        for key, one in suspected.items()
+        if not one.constant and one.factor in PER_STREAM and not _fell(trial, key)
+    ]
     return max(wanted, min(MAX_STREAMS, STREAMS_PER_TENANT * max(uneven, default=0.0)))
+
+
+def _fell(trial: Trial, key: Key) -> bool:
+    """Whether a count was ever lower than before by more than jitter."""
+    levels = [o.levels[key] for o in trial.observations if key in o.levels]
+    return any(after < before - MIN_GROWTH for before, after in pairwise(levels))
 
 
 def _still_falling(trial: Trial, releasing: Mapping[Key, Assessed], idle: float) -> bool:

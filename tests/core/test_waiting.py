@@ -91,6 +91,9 @@ def test_uneven_growth_gets_more_streams_before_a_wait(
     """State for each of 1,900 tenants grew by 0.4 per stream, and unevenly, when the wait began."""
     one = Assessed("suspected", 1.0, "", total, 2000.0, factor, constant=constant)
     assert waiting._streams_before_wait(trial([10.0] * 8), {FDS: one}) == streams
+    swept = trial([110.0, 210.0, 206.0, 306.0])
+    assert waiting._streams_before_wait(swept, {FDS: one}) == 3_200.0, "state of tenants does not fall"
+    assert waiting._streams_before_wait(trial([110.0, 210.0, 207.0, 306.0]), {FDS: one}) == streams, "jitter"
 
 
 @pytest.mark.parametrize(("closed", "settle"), [(33.0, False), (33.1, True)])
