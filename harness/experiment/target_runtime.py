@@ -36,7 +36,7 @@ NOWHERE = (
 # What may hold memory or descriptors that the runtime does not allocate itself.
 NATIVE = {
     "python": ("Python", "a C extension or a bare descriptor"),
-    "node": ("Node", "a native addon or a bare descriptor (fs.open)"),
+    "node": ("Node", "a buffer that grows, a native addon or a bare descriptor (fs.open)"),
     "go": ("Go", "C code (cgo) or a bare descriptor"),
     "jvm": ("the JVM", "native code (JNI) or a bare descriptor"),
 }

@@ -294,6 +294,9 @@ def test_memory_that_the_kernel_counts_may_be_anything_that_a_stream_leaves_behi
         "find what each connection leaves behind: an entry of a slice or a map, a goroutine that never returns"
     )
     assert "collection" in next_step("connection", "go", "memory", "objects")
+    assert next_step("connection", "node", "memory", "external-bytes") == (
+        "find which buffer each connection adds or makes longer, and bound it or let go of it"
+    )
 
 
 @pytest.mark.parametrize("runtime", ["go", "python", "node", "jvm", "ruby", "php", "rust", "native"])

@@ -248,6 +248,8 @@ def next_step(
         return f"{for_runtime(REMOVED_BY)}, remove the {held.item} from {held.name}: it outlives its stream"
     if driver and metric == "memory" and kind in KERNEL_MEMORY:
         return f"find what each {opened} leaves behind: {for_runtime(LEFT)}"
+    if driver and metric == "memory" and kind == "external-bytes":
+        return f"find which buffer each {opened} adds or makes longer, and bound it or let go of it"
     if driver and metric == "memory":
         collection = for_runtime(ADDED_TO)
         return (
