@@ -12,7 +12,7 @@ from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.runtime_threads import runs_threads
 from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.waiting import any_late_release
+from harness.core.time_left import any_late_release
 
 EXPECTED_LEAKS_CERTIFIED = 6.5  # expected leaks of the asked size in a certified pass: one miss in 600
 

@@ -39,18 +39,15 @@ from harness.core.judge.one_count import STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.record import Trial
-from harness.core.waiting import (
+from harness.core.time_left import (
     WAIT_SLACK,
     any_late_release,
-    confirm_retained,
-    must_continue_wait,
-    must_wait_now,
-    retry_or_stop,
     sweep_unknown,
     time_for_load,
     time_for_release,
     time_for_wait,
 )
+from harness.core.waiting import confirm_retained, must_continue_wait, must_wait_now, retry_or_stop
 from harness.core.warm_up import MIN_WARMUP, steep, warm_up
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from harness.core import design
-from harness.core.cycle import CycleSpec, Phase
+from harness.core.cycle import Phase
 from harness.core.design import Goal, Search, Step, Stop
 from harness.core.distinguish import distinguish_drivers
 from harness.core.judge.assessed import Assessed
@@ -26,6 +26,14 @@ from harness.core.judge.unserved import last_load, recovery, was_given_up, was_r
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
+from harness.core.time_left import (
+    WAIT_SLACK,
+    idle_seconds,
+    longest_retention,
+    time_for_release,
+    time_for_search,
+    wait_fits_only_now,
+)
 
 # Expected leaks of the asked size in a pass at 95 %: the rule of three, and a few streams for those that fail.
 EXPECTED_LEAKS_AT_95 = 3.2
@@ -33,12 +41,9 @@ EXPECTED_LEAKS_AT_95 = 3.2
 STREAMS_PER_TENANT = 20.0
 MAX_STREAMS = 10_000.0
 PER_STREAM = ("connection", "answered")
-MAX_SEARCH = 20.0  # seconds of a search for the place in the source
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
-WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
 RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
-NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
 RECENT_SHARE = (
     0.25  # share of a wait in which a count must have fallen for the wait to go on after the retention time
 )
@@ -54,8 +59,8 @@ def confirm_retained(
     if limit_of(trial):
         if not suspected and was_retried(trial):
             return Stop("it stopped serving")
-        longest = _longest_retention(trial, goal, {**suspected, **releasing})
-        if _idle_seconds(trial) < longest + 2 * MARGIN + LATE_NOTICE_SECONDS:
+        longest = longest_retention(trial, goal, {**suspected, **releasing})
+        if idle_seconds(trial) < longest + 2 * MARGIN + LATE_NOTICE_SECONDS:
             return design.idle_reading(trial, goal)
         if suspected:
             return Stop("it stopped serving")
@@ -72,7 +77,7 @@ def confirm_retained(
             and suspected
             and not trial.searched
             and calm
-            and _time_for_search(trial, goal, suspected)
+            and time_for_search(trial, goal, suspected)
         ):
             return Search()
         step = (
@@ -83,11 +88,11 @@ def confirm_retained(
         if step is None and goal.vary and _swept_away(trial, {**suspected, **releasing}):
             step = design.short_dwell_cycle(trial, goal, Phase.LOAD)
         # If the service refuses most streams, several loads are needed, and the wait must still fit after the last.
-        if step and not _wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
+        if step and not wait_fits_only_now(trial, goal, step, {**suspected, **releasing}):
             return step
         return design.idle_reading(trial, goal)
     retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
-    idle = _idle_seconds(trial)
+    idle = idle_seconds(trial)
     over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (LATE_NOTICE_SECONDS if suspected else 0.0)
@@ -151,7 +156,7 @@ def retry_or_stop(trial: Trial, goal: Goal) -> Step | None:
         return Stop("it stopped serving")
     return (
         design.idle_reading(trial, goal)
-        if _idle_seconds(trial) < recovery(last)
+        if idle_seconds(trial) < recovery(last)
         else design.short_dwell_cycle(trial, goal, Phase.LOAD)
     )
 
@@ -176,7 +181,7 @@ def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Asses
     left = (
         goal.max_seconds
         - design.spent_seconds(trial)
-        - _longest_retention(trial, goal, releasing)
+        - longest_retention(trial, goal, releasing)
         - WAIT_SLACK
     )
     return left > design.expected_seconds(trial.observations, design.large_load(trial, goal, "fin"))
@@ -195,7 +200,7 @@ def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assesse
     left = (
         goal.max_seconds
         - design.spent_seconds(trial)
-        - _longest_retention(trial, goal, releasing)
+        - longest_retention(trial, goal, releasing)
         - WAIT_SLACK
     )
     loads = left // max(1.0, design.expected_seconds(seen, step))
@@ -210,7 +215,7 @@ def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assesse
 
 
 def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
-    """Whether every growing count was lower after the last load than before it, because a sweep took place at its end.
+    """Whether every growing count fell during the last load, so that a sweep took place at its end.
     A wait that begins now would see no release, and so would not distinguish a sweep at fixed times from a cleanup
     after a number of requests."""
     seen = trial.observations
@@ -220,61 +225,18 @@ def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
     return all(seen[last].levels.get(key, 0.0) < seen[last - 1].levels.get(key, 0.0) for key in growing)
 
 
-def any_late_release(results: Mapping[Key, Assessed]) -> bool:
-    """Whether something is released late: after another load the plan has to wait again."""
-    return any(one.release for one in results.values())
-
-
-def sweep_unknown(results: Mapping[Key, Assessed]) -> bool:
-    """Whether a sweep was seen whose interval is not known yet."""
-    return any(
-        one.idle_evidence and one.release and one.release.at_once and one.release.every is None
-        for one in results.values()
-    )
-
-
-def time_for_load(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    """Whether what another load leaves behind could still be released. What is released within the length of a load
-    does not accumulate, so it needs no more than that. Everything else needs a whole wait, because memory would still
-    be held for it."""
-    late = {
-        key: one for key, one in results.items() if one.release and key.metric not in JUDGED_ONLY_IF_CERTAIN
-    }
-    if all(one.release and one.release.after <= design.MAX_LOAD for one in late.values()):
-        return time_for_release(trial, goal, late)
-    return time_for_wait(trial, goal, late)
-
-
-def time_for_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
-    if goal.max_seconds is None:
-        return True
-    return (
-        goal.max_seconds - design.spent_seconds(trial) > _longest_retention(trial, goal, results) + WAIT_SLACK
-    )
-
-
-def _wait_fits_only_now(trial: Trial, goal: Goal, step: CycleSpec, results: Mapping[Key, Assessed]) -> bool:
-    """Whether the wait fits into the remaining time now, but would not after one more load."""
-    if goal.max_seconds is None:
-        return False
-    left = (
-        goal.max_seconds - design.spent_seconds(trial) - _longest_retention(trial, goal, results) - WAIT_SLACK
-    )
-    return 0 < left <= design.expected_seconds(trial.observations, step)
-
-
 def must_continue_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:
     """Whether a wait that has begun must continue because something grows. Noise may hide the growth in one reading,
     and a load would restart the wait."""
     if not _wait_begun(trial):
         return False
-    idle = _idle_seconds(trial)
+    idle = idle_seconds(trial)
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
     if _may_load_again(trial, goal, growing):
         return False
-    return bool(growing) and idle < _longest_retention(trial, goal, growing) + 2 * MARGIN
+    return bool(growing) and idle < longest_retention(trial, goal, growing) + 2 * MARGIN
 
 
 def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -> bool:
@@ -286,7 +248,7 @@ def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -
     )
     if not growing or not slow or not goal.vary or goal.max_seconds is None:
         return False
-    idle = _idle_seconds(trial)
+    idle = idle_seconds(trial)
     load = design.expected_seconds(trial.observations, design.large_load(trial, goal, "fin"))
     left = goal.max_seconds - design.spent_seconds(trial) - load
     whole_wait = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK
@@ -301,42 +263,6 @@ def _wait_begun(trial: Trial) -> bool:
         if one.ledger.opened or one.spec.phase is not Phase.IDLE:
             return False
     return False
-
-
-def time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]) -> bool:
-    """Whether a release after another load would fit into the remaining time, judging by the releases so far. True
-    where nothing is released late."""
-    late = [one.release.after for one in releasing.values() if one.release]
-    if goal.max_seconds is None or not late:
-        return True
-    wait = (
-        min(_longest_retention(trial, goal, releasing), NEXT_RELEASE_FACTOR * max(late))
-        + design.MAX_LOAD
-        + WAIT_SLACK
-    )
-    return goal.max_seconds - design.spent_seconds(trial) > wait
-
-
-def _idle_seconds(trial: Trial) -> float:
-    """Seconds since the last client disconnected."""
-    left = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
-    return trial.observations[-1].ended - left
-
-
-def _time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]) -> bool:
-    """Whether the search for the place, and the wait that follows it, fit into the remaining time."""
-    if goal.max_seconds is None:
-        return True
-    return (
-        goal.max_seconds - design.spent_seconds(trial)
-        > MAX_SEARCH + _longest_retention(trial, goal, suspected) + WAIT_SLACK
-    )
-
-
-def _longest_retention(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> float:
-    """The longest retention time of the metrics that grow; each may have its own."""
-    times = [retention_of(trial, key) for key, one in results.items() if one.growing or one.idle_evidence]
-    return max(times, default=goal.retention)
 
 
 def must_wait_now(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> bool:

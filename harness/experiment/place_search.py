@@ -10,7 +10,7 @@ from harness.core.errors import Interrupted, ProbeError
 from harness.core.judge.attribution import attribution_cycle, units
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.note import NoteKind
-from harness.core.waiting import MAX_SEARCH
+from harness.core.time_left import MAX_SEARCH
 from harness.experiment.trial_cycle import CycleRunner
 from harness.experiment.trial_record import TrialRecord
 from harness.experiment.trial_start import TrialParts

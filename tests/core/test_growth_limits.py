@@ -252,6 +252,8 @@ def test_slow_growth_that_halved_in_the_last_large_cycle_fills_something_up(last
     """60 in each large cycle before: state for each of many tenants becomes rarer, a leak does not."""
     grown, clients = alternating(*[60] * 8, last)
     assert judged(grown, clients, peak=50).status == status
+    after = judged([*grown, 4], [*clients, 100], peak=50)
+    assert after.status == status, "a small cycle after it says nothing of that"
 
 
 @pytest.mark.parametrize(("last", "why"), [(410, STEP), (400, FAR)])

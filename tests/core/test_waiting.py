@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.core import waiting
+from harness.core import time_left, waiting
 from harness.core.cycle import Phase
 from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
@@ -36,7 +36,7 @@ def test_what_is_released_within_the_length_of_a_load_needs_no_whole_wait(
     """Cycles of 3 s: after 23 of them 51 s are left, and after 18 of them 66 s, but a whole wait needs 68 s."""
     seen = trial([10.0] * (cycles - 3), retention=60.0)
     seen = replace(seen, observations=seen.observations[:cycles])
-    assert waiting.time_for_load(seen, GOAL, {THREADS: released(after)}) is enough
+    assert time_left.time_for_load(seen, GOAL, {THREADS: released(after)}) is enough
 
 
 def test_another_load_follows_where_only_idle_threads_end_late() -> None:

@@ -40,7 +40,7 @@ BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
 MAX_CLOSE = 1.1  # times the latest release up to which the slowest close was that release
 SETTLING = 15.0  # seconds that the readings around a wait take
-SEARCHING = 20.0  # seconds of a search for the place (MAX_SEARCH of harness.core.waiting)
+SEARCHING = 20.0  # seconds of a search for the place (MAX_SEARCH of harness.core.time_left)
 
 
 @dataclass(frozen=True, slots=True)
