@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from harness.core import design
 from harness.core.cycle import CycleSpec
 from harness.core.design import Goal
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
-from harness.core.judge.growth import Assessed
 from harness.core.judge.retained import retention_of
 from harness.core.metric import Key
 from harness.core.record import Trial
