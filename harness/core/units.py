@@ -76,6 +76,11 @@ def bytes_text(value: float) -> str:
     return f"{value:.3g} B"
 
 
+def six_digits(value: float) -> float:
+    """A value with six significant digits: more than the precision of a measurement, and the same on every machine."""
+    return float(f"{value:.6g}")
+
+
 def size(name: str, text: str) -> float:
     """Bytes; KiB is 1024, kB is 1000. Raises ConfigError."""
     return _split(name, text, _BYTES, "a size such as 1024, 64 KiB or 2 MB")

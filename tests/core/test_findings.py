@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from harness.core.budget import Budget
-from harness.core.judge import findings
+from harness.core.judge import bounds, findings
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.moments import Moment, moments
 from harness.core.judge.recipe import explain
@@ -64,7 +64,7 @@ def test_a_ceiling_is_passed_by_the_highest_level(level: float, limit: float, fo
 def test_a_pool_grew_and_stopped_and_most_of_it_stayed(
     levels: tuple[float, ...], grown: float | None
 ) -> None:
-    text = findings.pooled(read([{FDS: float(level)} for level in levels]), FDS)
+    text = bounds.pooled(read([{FDS: float(level)} for level in levels]), FDS)
     assert bool(text) is (grown is not None)
     assert grown is None or text.startswith(f"grew by {grown:g} during the first ")
 
@@ -93,13 +93,13 @@ def test_a_total_is_made_up_of_the_three_classes_that_grew_most() -> None:
 def test_growth_per_hour_is_bounded_by_the_time_seen(
     key: Key, levels: tuple[float, ...], hourly: float
 ) -> None:
-    assert findings.per_hour(read([{key: level} for level in levels]), key) == pytest.approx(hourly)
+    assert bounds.per_hour(read([{key: level} for level in levels]), key) == pytest.approx(hourly)
 
 
 def test_growth_per_hour_takes_two_readings() -> None:
-    assert findings.per_hour(read([{FDS: 1.0}]), FDS) is None
-    assert findings.per_hour(read([{FDS: 1.0}, {Key("threads"): 1.0}]), FDS) is None
-    grew = findings.per_hour(read([{FDS: 1.0}, {FDS: 2.0}]), FDS)
+    assert bounds.per_hour(read([{FDS: 1.0}]), FDS) is None
+    assert bounds.per_hour(read([{FDS: 1.0}, {Key("threads"): 1.0}]), FDS) is None
+    grew = bounds.per_hour(read([{FDS: 1.0}, {FDS: 2.0}]), FDS)
     assert grew is not None
     assert grew == pytest.approx(5.57 / (3 / 3600), rel=0.01), "the exact Poisson interval of one"
 
@@ -116,8 +116,8 @@ def test_a_pass_misses_a_leak_with_the_chance_that_none_came(
     one: Assessed, sensitivity: float, chance: float | None
 ) -> None:
     expected = None if chance is None else pytest.approx(chance, rel=1e-5)
-    assert findings.missed(FDS, one, sensitivity) == expected
-    assert findings.missed(OBJECTS, one, sensitivity) is None
+    assert bounds.missed(FDS, one, sensitivity) == expected
+    assert bounds.missed(OBJECTS, one, sensitivity) is None
 
 
 PLACES = Places(

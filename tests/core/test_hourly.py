@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.cycle import Phase
 from harness.core.history import measured
-from harness.core.judge.findings import per_hour
+from harness.core.judge.bounds import per_hour
 from harness.core.judge.hourly import so_far
 from harness.core.judge.moments import Moment
 from harness.core.judge.trial import judge

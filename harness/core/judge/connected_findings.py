@@ -18,7 +18,7 @@ from harness.core.judge.while_connected import (
 )
 from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.units import counted, duration_text
+from harness.core.units import counted, duration_text, six_digits
 from harness.core.verdict import Bound, Finding, Rate
 
 SCOPE = "while-connected"
@@ -54,7 +54,10 @@ def _finding(one: Grown) -> Finding:
         status="leaking",
         driver=driver,
         rate=Rate(
-            _six(value), _six(max(0.0, value - noise)), _six(value + hidden + noise), f"{unit}/{driver}"
+            six_digits(value),
+            six_digits(max(0.0, value - noise)),
+            six_digits(value + hidden + noise),
+            f"{unit}/{driver}",
         ),
         explanation=text,
         scope=SCOPE,
@@ -85,7 +88,7 @@ def bounds(trial: Trial) -> list[Bound]:
             continue
         noise = NOISE.get(key.unit, 3.0)
         text = f"clients were connected for {60 * hours:.2g} minutes in all"
-        at_most, unit = _six((grew + noise) / hours), f"{key.unit}/connected-hour"
+        at_most, unit = six_digits((grew + noise) / hours), f"{key.unit}/connected-hour"
         made.append(Bound(key.metric, key.kind, "observed", at_most, unit, 0.95, text, SCOPE))
     return made
 
@@ -133,7 +136,3 @@ def _sized(value: float, unit: str) -> str:
         if value >= size:
             return f"{value / size:.3g} {name}"
     return f"{value:.3g} B"
-
-
-def _six(value: float) -> float:
-    return float(f"{value:.6g}")

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Phase
+from harness.core.judge.bounds import NO_GROWTH, SECONDS_PER_HOUR, seconds_seen
 from harness.core.judge.caveat import SETTLING, Caveat, time_option
-from harness.core.judge.findings import HOUR as SECONDS_PER_HOUR
-from harness.core.judge.findings import NO_GROWTH, seconds_seen
 from harness.core.judge.moments import Moment, answered
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial

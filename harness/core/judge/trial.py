@@ -10,10 +10,11 @@ from harness.core.judge import connected_findings
 from harness.core.judge import crash as crashes
 from harness.core.judge.advice import held_of, next_step
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.bounds import bounds, seconds_seen
 from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.diagnose import per
-from harness.core.judge.findings import bounds, ceilings, leaks, seconds_seen
+from harness.core.judge.findings import ceilings, leaks
 from harness.core.judge.following import held_for_departed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
 from harness.core.judge.memory import MEMORY, counted_inside
