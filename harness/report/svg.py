@@ -74,68 +74,49 @@ def short(value: float) -> str:
     return f"{value:g}"
 
 
-def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
-    """The chart as an SVG element of this shape; it takes the width of its container."""
-    inner = (width - LEFT - RIGHT, height - TOP - BOTTOM)
-    xs = [x for line in chart.lines for x, _ in line.points] + [mark.x for mark in chart.marks]
-    xs += [end for low, high, _ in chart.shades for end in (low, high)]
-    xs += [chart.crashed_at] if chart.crashed_at is not None else []
-    ys = [y for line in chart.lines for _, y in line.points if y is not None]
-    ys += [mark.y for mark in chart.marks] + [end for _, low, high in chart.band for end in (low, high)]
-    if not xs or not ys:
-        return Markup("")
-    left, right = min(xs), max(xs)
-    # A single point, or a constant level, has no extent, and would divide by zero below.
-    right = right if right > left else left + 1
-    bottom, top = (min(0.0, *ys) if chart.zero else min(ys)), max(ys)
-    # A limit of a million descriptors would press the data into a line at the bottom.
-    rules = [(level, label) for level, label in chart.rules if in_sight(level, top)]
-    top = max([top, *(level for level, _ in rules)])
-    # A little room above, so that the highest mark and its label are not cut off.
-    top = bottom + (top - bottom) * 1.06 if top > bottom else bottom + 1
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The rectangle of the data, and the values at its edges. It turns values into places on the drawing."""
 
-    def at(x: float, y: float) -> tuple[float, float]:
+    width: int
+    height: int
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    @property
+    def inner(self) -> tuple[int, int]:
+        """Width and height without the margins."""
+        return self.width - LEFT - RIGHT, self.height - TOP - BOTTOM
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        across, down = self.inner
         return (
-            LEFT + (x - left) / (right - left) * inner[0],
-            TOP + (1 - (y - bottom) / (top - bottom)) * inner[1],
+            LEFT + (x - self.left) / (self.right - self.left) * across,
+            TOP + (1 - (y - self.bottom) / (self.top - self.bottom)) * down,
         )
 
-    parts: list[str] = []
-    for start, end, style in chart.shades:
-        (x0, _), (x1, _) = at(start, bottom), at(end, bottom)
-        parts.append(_rect(x0, TOP, max(0.0, x1 - x0), inner[1], style))
-    for y in ticks(bottom, top):
-        _, height_ = at(left, y)
-        parts.append(_segment(LEFT, height_, width - RIGHT, height_, "grid"))
-        parts.append(_label(LEFT - 6, height_ + 4, short(y), "end"))
-    for x in ticks(left, right, 2 * TICKS if width > 500 else TICKS):
-        across, _ = at(x, bottom)
-        parts.append(_label(across, height - BOTTOM + 17, short(x), "middle"))
-    if chart.band:
-        upper = [at(x, high) for x, _, high in chart.band]
-        lower = [at(x, low) for x, low, _ in reversed(chart.band)]
-        shape = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *lower])
-        parts.append(f'<polygon class="band" points="{shape}"/>')
-    for level, label in rules:
-        _, y = at(left, level)
-        parts.append(_segment(LEFT, y, width - RIGHT, y, "ceiling"))
-        parts.append(_label(width - RIGHT - 4, y - 5, label, "end", "ceiling-label"))
-    for line in chart.lines:
-        # A gap in the readings interrupts the line: connecting its ends would show values that were not measured.
-        for there, group in groupby(line.points, key=lambda point: point[1] is not None):
-            if there:
-                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y or 0.0) for x, y in group))
-                parts.append(f'<polyline class="{line.style}" points="{path}"/>')
-    parts += [_mark(mark, *at(mark.x, mark.y)) for mark in chart.marks]
-    if chart.crashed_at is not None:
-        x, _ = at(chart.crashed_at, bottom)
-        parts.append(_segment(x, TOP, x, TOP + inner[1], "exited"))
-        parts.append(_label(x - 5, TOP + 28, "exited", "end", "exited-label"))
-    parts.append(_label(LEFT + inner[0] / 2, height - 6, chart.x_label, "middle", "axis"))
-    parts.append(
-        f'<text class="axis" text-anchor="middle" transform="translate(13 {TOP + inner[1] / 2:.1f}) rotate(-90)">'
-        f"{_text(chart.y_label)}</text>"
-    )
+
+def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
+    """The chart as an SVG element of this shape; it takes the width of its container."""
+    # A limit of a million descriptors would press the data into a line at the bottom.
+    ys = _y_values(chart)
+    rules = [(level, label) for level, label in chart.rules if ys and in_sight(level, max(ys))]
+    frame = _frame(chart, ys, [level for level, _ in rules], width, height)
+    if frame is None:
+        return Markup("")
+    # In the order of painting: what comes later covers what came before.
+    parts = [
+        *_shades(chart, frame),
+        *_grid(frame),
+        *_band(chart, frame),
+        *_rules(rules, frame),
+        *_lines(chart, frame),
+        *(_mark(mark, *frame.at(mark.x, mark.y)) for mark in chart.marks),
+        *_crash(chart, frame),
+        *_axis_labels(chart, frame),
+    ]
     # The page has each chart twice, for wide and narrow screens, and identifiers must be unique.
     name = f"{chart.identifier}-{width}"
     return Markup(  # noqa: S704 - every text in it is escaped
@@ -143,6 +124,101 @@ def draw(chart: Chart, width: int = 720, height: int = 300) -> Markup:
         f'<title id="{name}-t">{_text(chart.title)}</title><desc id="{name}-d">{_text(chart.description)}</desc>'
         f"{''.join(parts)}</svg>"
     )
+
+
+def _y_values(chart: Chart) -> list[float]:
+    ys = [y for line in chart.lines for _, y in line.points if y is not None]
+    return [
+        *ys,
+        *(mark.y for mark in chart.marks),
+        *(end for _, low, high in chart.band for end in (low, high)),
+    ]
+
+
+def _frame(
+    chart: Chart, ys: Sequence[float], rules: Sequence[float], width: int, height: int
+) -> _Frame | None:
+    """The frame that shows all the data and these horizontal lines; None for a chart without data."""
+    xs = [x for line in chart.lines for x, _ in line.points] + [mark.x for mark in chart.marks]
+    xs += [end for low, high, _ in chart.shades for end in (low, high)]
+    xs += [chart.crashed_at] if chart.crashed_at is not None else []
+    if not xs or not ys:
+        return None
+    left, right = min(xs), max(xs)
+    # A single point, or a constant level, has no extent, and ``at`` would divide by zero.
+    right = right if right > left else left + 1
+    bottom, top = (min(0.0, *ys) if chart.zero else min(ys)), max(*ys, *rules)
+    # A little room above, so that the highest mark and its label are not cut off.
+    top = bottom + (top - bottom) * 1.06 if top > bottom else bottom + 1
+    return _Frame(width, height, left, right, bottom, top)
+
+
+def _shades(chart: Chart, frame: _Frame) -> list[str]:
+    parts = []
+    for start, end, style in chart.shades:
+        (x0, _), (x1, _) = frame.at(start, frame.bottom), frame.at(end, frame.bottom)
+        parts.append(_rect(x0, TOP, max(0.0, x1 - x0), frame.inner[1], style))
+    return parts
+
+
+def _grid(frame: _Frame) -> list[str]:
+    parts = []
+    for y in ticks(frame.bottom, frame.top):
+        _, down = frame.at(frame.left, y)
+        parts.append(_segment(LEFT, down, frame.width - RIGHT, down, "grid"))
+        parts.append(_label(LEFT - 6, down + 4, short(y), "end"))
+    for x in ticks(frame.left, frame.right, 2 * TICKS if frame.width > 500 else TICKS):
+        across, _ = frame.at(x, frame.bottom)
+        parts.append(_label(across, frame.height - BOTTOM + 17, short(x), "middle"))
+    return parts
+
+
+def _band(chart: Chart, frame: _Frame) -> list[str]:
+    if not chart.band:
+        return []
+    upper = [frame.at(x, high) for x, _, high in chart.band]
+    lower = [frame.at(x, low) for x, low, _ in reversed(chart.band)]
+    shape = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *lower])
+    return [f'<polygon class="band" points="{shape}"/>']
+
+
+def _rules(rules: Sequence[tuple[float, str]], frame: _Frame) -> list[str]:
+    parts = []
+    for level, label in rules:
+        _, y = frame.at(frame.left, level)
+        parts.append(_segment(LEFT, y, frame.width - RIGHT, y, "ceiling"))
+        parts.append(_label(frame.width - RIGHT - 4, y - 5, label, "end", "ceiling-label"))
+    return parts
+
+
+def _lines(chart: Chart, frame: _Frame) -> list[str]:
+    parts = []
+    for line in chart.lines:
+        # A gap in the readings interrupts the line: connecting its ends would show values that were not measured.
+        for there, group in groupby(line.points, key=lambda point: point[1] is not None):
+            if there:
+                path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (frame.at(x, y or 0.0) for x, y in group))
+                parts.append(f'<polyline class="{line.style}" points="{path}"/>')
+    return parts
+
+
+def _crash(chart: Chart, frame: _Frame) -> list[str]:
+    if chart.crashed_at is None:
+        return []
+    x, _ = frame.at(chart.crashed_at, frame.bottom)
+    return [
+        _segment(x, TOP, x, TOP + frame.inner[1], "exited"),
+        _label(x - 5, TOP + 28, "exited", "end", "exited-label"),
+    ]
+
+
+def _axis_labels(chart: Chart, frame: _Frame) -> list[str]:
+    across, down = frame.inner
+    return [
+        _label(LEFT + across / 2, frame.height - 6, chart.x_label, "middle", "axis"),
+        f'<text class="axis" text-anchor="middle" transform="translate(13 {TOP + down / 2:.1f}) rotate(-90)">'
+        f"{_text(chart.y_label)}</text>",
+    ]
 
 
 def in_sight(level: float, top: float) -> bool:

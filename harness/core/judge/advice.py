@@ -192,70 +192,98 @@ def next_step(
 ) -> str:
     """The first step to take. driver, metric, kind: of the finding; runtime: of the service, as its record names it.
     held: the container in which the growth was found, which is then named. recipe: of the finding, if one fits."""
-
-    def for_runtime(table: Mapping[str, str]) -> str:
-        return table.get(runtime or "", table[""])
-
-    # The first condition that holds decides. Drivers that name a cause by themselves come before recipes and metrics,
-    # and a container that was found is more precise than any general advice.
     opened = "answered stream" if driver == "answered-stream" else "connection"
-    if driver == "event" and recipe in UPSTREAM and not held:
-        return (
-            f"give back the connection that each event opens to another service: {for_runtime(RETURNED_BY)}"
-        )
-    if driver == "event" and metric == "fds" and not held:
-        return f"find what each event opens, and close it {for_runtime(CLOSED_BY)}"
+    # The first that has a step decides: a driver that names a cause by itself, then a recipe, then the metric.
+    step = None
     if driver == "event":
-        if held:
-            return f"bound {held.name}, or remove from it what each event adds"
-        return f"look at what each event adds to: {for_runtime(ENDLESS)}"
+        step = _of_events(runtime, metric, held, recipe)
+    elif driver:
+        step = (
+            _of_driver(driver, runtime, held)
+            or _of_recipe(recipe, opened, runtime, held)
+            or _of_metric((metric, kind), opened, runtime, held)
+        )
+    return step or f"find what each {opened} opens, and close it {_in(runtime, CLOSED_BY)}"
+
+
+def _in(runtime: str | None, table: Mapping[str, str]) -> str:
+    """What a table has for a runtime."""
+    return table.get(runtime or "", table[""])
+
+
+def _of_events(runtime: str | None, metric: str, held: Held | None, recipe: str | None) -> str:
+    if held:
+        return f"bound {held.name}, or remove from it what each event adds"
+    if recipe in UPSTREAM:
+        returned = _in(runtime, RETURNED_BY)
+        return f"give back the connection that each event opens to another service: {returned}"
+    if metric == "fds":
+        return f"find what each event opens, and close it {_in(runtime, CLOSED_BY)}"
+    return f"look at what each event adds to: {_in(runtime, ENDLESS)}"
+
+
+def _of_driver(driver: str, runtime: str | None, held: Held | None) -> str | None:
+    """The step for a driver that names a cause by itself."""
     if driver == "time":
         if held:
             return f"look at what adds to {held.name}: it grows without any client"
-        return f"look at {for_runtime(TICKING)}: it grows without any client"
+        return f"look at {_in(runtime, TICKING)}: it grows without any client"
     if driver == "abort":
         left = f", and what it leaves in {held.name}" if held else ""
-        return f"look at the path taken when a client vanishes: {for_runtime(NOTICED_BY)}{left}"
+        return f"look at the path taken when a client vanishes: {_in(runtime, NOTICED_BY)}{left}"
     if driver == "connected-second":
         if held:
             return f"bound {held.name}: it grows for as long as a stream is open"
-        return f"look at what an open stream adds to over time: {for_runtime(ENDLESS)}"
+        return f"look at what an open stream adds to over time: {_in(runtime, ENDLESS)}"
     if driver in ("slow-reader", "stalled-second"):
         return "limit the buffer of a reader that does not read, and disconnect it after a timeout"
     if driver == "broker-timeout":
-        return f"look at the path taken on a timeout: close what was opened for the request {for_runtime(CLOSED_BY)}"
+        closed = _in(runtime, CLOSED_BY)
+        return f"look at the path taken on a timeout: close what was opened for the request {closed}"
     if driver == "client":
         where = f" in {held.name}" if held else ""
         return f"look at what is kept for each client{where}, and bound it or drop it after a time"
     if driver == "invalid-request":
-        return f"look at what is opened before a request is rejected, and close it {for_runtime(CLOSED_BY)}"
-    if driver and recipe in ZOMBIES:
-        return f"wait for each child process that has exited: {for_runtime(WAITED_BY)}"
-    if driver and recipe in CLIENTS and not held:
-        return f"look at how the handler learns that its client has left: {for_runtime(NOTICED_BY)}"
-    if driver and recipe in UPSTREAM and not held:
-        return f"give back the connection that each {opened} opens to another service: {for_runtime(RETURNED_BY)}"
-    if driver and metric == "idle-cpu":
-        return f"look at {for_runtime(TICKING)}: they still work for each {opened} that has ended"
-    if driver and (ended := ENDED_BY.get((metric, kind))):
+        closed = _in(runtime, CLOSED_BY)
+        return f"look at what is opened before a request is rejected, and close it {closed}"
+    return None
+
+
+def _of_recipe(recipe: str | None, opened: str, runtime: str | None, held: Held | None) -> str | None:
+    """The step for descriptors or processes that a recipe recognises. A container that was found is more precise."""
+    if recipe in ZOMBIES:
+        return f"wait for each child process that has exited: {_in(runtime, WAITED_BY)}"
+    if recipe in CLIENTS and not held:
+        return f"look at how the handler learns that its client has left: {_in(runtime, NOTICED_BY)}"
+    if recipe in UPSTREAM and not held:
+        returned = _in(runtime, RETURNED_BY)
+        return f"give back the connection that each {opened} opens to another service: {returned}"
+    return None
+
+
+def _of_metric(grown: tuple[str, str], opened: str, runtime: str | None, held: Held | None) -> str | None:
+    """The step for what grew, a metric and its kind."""
+    metric, kind = grown
+    if metric == "idle-cpu":
+        return f"look at {_in(runtime, TICKING)}: they still work for each {opened} that has ended"
+    if table := ENDED_BY.get(grown):
+        ended = _in(runtime, table)
         if not held:
-            return f"{for_runtime(ended)}: it outlives its stream"
+            return f"{ended}: it outlives its stream"
         removed = "it" if held.runs else f"the {held.item}"
-        return f"{for_runtime(ended)}, and remove {removed} from {held.name}: it outlives its stream"
-    if driver and held and metric == "fds":
-        return f"close what each {opened} leaves in {held.name}, {for_runtime(CLOSED_BY)}"
-    if driver and held and metric == "memory":
-        return f"{for_runtime(REMOVED_BY)}, remove the {held.item} from {held.name}: it outlives its stream"
-    if driver and metric == "memory" and kind in KERNEL_MEMORY:
-        return f"find what each {opened} leaves behind: {for_runtime(LEFT)}"
-    if driver and metric == "memory" and kind == "external-bytes":
+        return f"{ended}, and remove {removed} from {held.name}: it outlives its stream"
+    if held and metric == "fds":
+        return f"close what each {opened} leaves in {held.name}, {_in(runtime, CLOSED_BY)}"
+    if metric != "memory":
+        return None
+    removed_by = _in(runtime, REMOVED_BY)
+    if held:
+        return f"{removed_by}, remove the {held.item} from {held.name}: it outlives its stream"
+    if kind in KERNEL_MEMORY:
+        return f"find what each {opened} leaves behind: {_in(runtime, LEFT)}"
+    if kind == "external-bytes":
         return f"find which buffer each {opened} adds or makes longer, and bound it or let go of it"
-    if driver and metric == "memory":
-        collection = for_runtime(ADDED_TO)
-        return (
-            f"{for_runtime(REMOVED_BY)}, remove what the stream added to {collection}: it outlives its stream"
-        )
-    return f"find what each {opened} opens, and close it {for_runtime(CLOSED_BY)}"
+    return f"{removed_by}, remove what the stream added to {_in(runtime, ADDED_TO)}: it outlives its stream"
 
 
 def explains(found: Places, place: Place, metric: str, grown: float) -> bool:
