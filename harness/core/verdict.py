@@ -43,7 +43,8 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Exhaustion:
-    """The forecast of when the service reaches the nearest ceiling at the present rate."""
+    """The forecast of when the service reaches the nearest ceiling at the present rate. after_connections: like those
+    of the load measured; None where it grows over time whatever the load, so that only seconds count."""
 
     ceiling: str  # RLIMIT_NOFILE, zmq max_sockets, pids.max, …
     limit: float

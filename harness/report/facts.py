@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from harness.core.cycle import Phase
+from harness.core.judge.forecast import soonest
 from harness.core.judge.moments import Moment, answered, level_of, moments
 from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind
@@ -139,7 +140,7 @@ def _of_a_fault(
         # The first line of a Go trace names the goroutine; the frames follow.
         frame = next((one for one in verdict.crash.trace if not one.startswith("goroutine ")), "")
         crash_place = Fact("crash at", place(frame, root)) if frame else None
-    exhausts = next((one.exhausts for one in verdict.findings if one.exhausts), None)
+    exhausts = soonest(one.exhausts for one in verdict.findings)
     return [
         cause,
         crash_place,
@@ -219,13 +220,16 @@ def _also(verdict: Verdict) -> Fact | None:
 
 
 def _limit(exhausts: Exhaustion | None) -> Fact:
-    if exhausts is None or exhausts.after_connections is None:
+    if exhausts is None:
         return Fact("limit", "none near")
-    more = counted(number(round(exhausts.after_connections)), "more connection")
+    ceiling = f"{exhausts.ceiling} ({number(exhausts.limit)})"
     pace = exhausts.after_seconds
+    if exhausts.after_connections is None:
+        return Fact("limit", f"{ceiling} after about {span(pace or 0.0)}, whatever the load")
+    more = counted(number(round(exhausts.after_connections)), "more connection")
     # A forecast of less than a second is not worth a number.
     soon = f", about {span(pace)} at the pace of this load" if pace and pace >= 1 else ""
-    return Fact("limit", f"{exhausts.ceiling} ({number(exhausts.limit)}) after {more}{soon}")
+    return Fact("limit", f"{ceiling} after {more}{soon}")
 
 
 def _bounds(verdict: Verdict) -> Fact | None:

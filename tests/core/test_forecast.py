@@ -8,13 +8,15 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge.forecast import first_full, nearest
+from harness.core.judge.forecast import first_full, nearest, soonest
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.sample import Census
 from harness.core.verdict import Exhaustion, Rate
-from tests.core.series import FDS, observation, trial
+from harness.report.facts import facts_of
+from tests.core.series import FDS, observation, play, trial
 
 EVENTFD = Key("fds", "eventfd")
 
@@ -201,3 +203,47 @@ def test_a_level_above_its_ceiling_has_no_room_and_an_open_interval_has_no_end()
     open_end = nearest("fds", 40.0, Rate(1.0, 0.0, 2.0, "x"), {"RLIMIT_NOFILE": 100.0})
     assert open_end is not None
     assert (open_end.after_connections_low, open_end.after_connections_high) == (30.0, None)
+
+
+def test_what_grows_over_time_reaches_its_limit_after_a_time_whatever_the_load() -> None:
+    """One descriptor a second, with or without clients: more connections do not bring it any nearer."""
+    played, _ = play(lambda did: {FDS: 10.0 + round(did.seconds)}, Goal(300, 50, 1.0, ("/",)), limit=40)
+    what = replace(played, target=replace(played.target, limits={"RLIMIT_NOFILE": 20_000.0}))
+    (found,) = judge(what).findings
+    assert found.driver == "time"
+    assert found.rate is not None
+    ends = found.exhausts
+    assert ends is not None
+    assert (ends.after_connections, ends.after_connections_low, ends.after_connections_high) == (
+        None,
+        None,
+        None,
+    )
+    last = what.observations[-1].levels[FDS]
+    assert ends.after_seconds == pytest.approx((20_000 - last) / found.rate.value * 3600, rel=1e-3)
+    assert "RLIMIT_NOFILE (20,000) is exhausted after about 5." in found.explanation
+    assert "more connection" not in found.explanation
+    shown = facts_of(replace(what, verdict=judge(what))).text()
+    assert "RLIMIT_NOFILE (20,000) after about 5 h" in shown
+    assert "whatever the load" in shown
+
+
+def test_connections_are_counted_and_not_the_answered_streams_among_them() -> None:
+    """Two descriptors for each request reset before its answer, which is a fifth of the connections."""
+    seen = [
+        observation(
+            index, {FDS: 10.0 + 200 * index}, phase=Phase.LOAD if index else Phase.WARMUP, opened=500,
+            ledger={"answered": 400, "by_mode": {"fin": 400, "rst-early": 100}, "aborts": 100},
+        )
+        for index in range(6)
+    ]  # fmt: skip
+    made = trial([], observations=seen)
+    ends = exhausted(replace(made, target=replace(made.target, limits={"RLIMIT_NOFILE": 2010.0})))
+    assert ends.after_connections == pytest.approx((2010 - 1010) / 0.4, abs=0.1)
+
+
+def test_the_soonest_of_several_forecasts_is_found_by_time_and_else_by_connections() -> None:
+    late, early = Exhaustion("a", 9.0, 10.0, 90.0), Exhaustion("b", 9.0, None, 60.0)
+    assert soonest([None, late, early]) is early
+    assert soonest([late, Exhaustion("c", 9.0, 5.0)]) == Exhaustion("c", 9.0, 5.0)
+    assert soonest([None]) is None

@@ -12,7 +12,8 @@ from harness.core.judge.caveat import connections_per_second
 from harness.core.judge.diagnose import distinct, per, published
 from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
-from harness.core.judge.forecast import first_full, nearest
+from harness.core.judge.forecast import first_full, nearest, soonest
+from harness.core.judge.hourly import time_text
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import Moment, split_warmup
 from harness.core.judge.recipe import explain
@@ -136,28 +137,40 @@ def forecast(
 ) -> Exhaustion | None:
     """The ceiling that is reached first at this rate: of the whole metric, or of the kind where it has one."""
     # Each further process has limits of its own, so only the ceiling of the processes can be reached.
-    if total.exposure <= 0 or (recipe == CHILD and key.metric != "processes"):
+    if recipe == CHILD and key.metric != "processes":
         return None
     level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
-    pace = connections_per_second(trial)
-    rate = _each(total)
+    limits, pace = trial.target.limits, connections_per_second(trial)
+    # What grows over time does so at its own rate, though the total may follow the connections.
+    over_time = one.factor == "time"
+    rate = _each(one if over_time else total, found)
     # Ceilings of a user or a control group bound the tree; that of descriptors bounds each process.
-    limit = trial.target.limits.get("RLIMIT_NOFILE", math.inf)
+    limit = limits.get("RLIMIT_NOFILE", math.inf)
     if key.metric == "fds" and (one_process := first_full(trial.observations, limit)):
         level, share = one_process
         rate = Rate(rate.value * share, rate.low * share, rate.high * share, rate.unit)
-    whole = nearest(key.metric, level, rate, trial.target.limits, per_second=pace)
+    over_time = over_time or total.factor == "time"
+    whole = nearest(key.metric, level, rate, limits, per_second=pace, over_time=over_time)
     # An eventfd counts towards ZeroMQ's limit only where it is one of a ZeroMQ socket, each of which has one.
     if not key.kind or (key == EVENTFD and recipe not in ("zeromq-socket", "eventfd")):
         return whole
-    own = nearest(str(key), _last(found, key), _each(one), trial.target.limits, per_second=pace)
-    met = [each for each in (own, whole) if each and each.after_connections is not None]
-    return min(met, key=lambda each: each.after_connections or 0.0, default=whole)
+    own_rate = _each(one, found)
+    own = nearest(
+        str(key), _last(found, key), own_rate, limits, per_second=pace, over_time=one.factor == "time"
+    )
+    return soonest([own, whole])
 
 
-def _each(one: Assessed) -> Rate:
-    """The growth per connection, whatever its driver is."""
-    scale = one.total / one.exposure / one.rate if one.rate and one.exposure > 0 else 0.0
+def _each(one: Assessed, found: Sequence[Moment]) -> Rate:
+    """The growth per connection of this load, or per second where it grows over time whatever the load."""
+    if one.factor == "time":
+        return Rate(one.rate, one.low, one.high, "per second")
+    _, judged = split_warmup(found)
+    done = {
+        name: judged[-1].done.get(name, 0.0) - judged[0].done.get(name, 0.0)
+        for name in (one.factor, "connection")
+    }
+    scale = done[one.factor] / done["connection"] if done["connection"] > 0 else 0.0
     return Rate(one.rate * scale, one.low * scale, one.high * scale, "per connection")
 
 
@@ -228,11 +241,14 @@ def _last(found: Sequence[Moment], key: Key) -> float:
 
 
 def _exhausted(exhausts: Exhaustion | None) -> str:
-    if not exhausts or exhausts.after_connections is None:
+    if not exhausts:
         return ""
-    time = (
-        f" (about {exhausts.after_seconds:.0f} s at the pace of this load)" if exhausts.after_seconds else ""
-    )
     ceiling = f"{exhausts.ceiling} ({exhausts.limit:,.0f})"
+    seconds = exhausts.after_seconds
+    if exhausts.after_connections is None:
+        return (
+            f"; {ceiling} is exhausted after about {time_text(seconds)}, whatever the load" if seconds else ""
+        )
+    time = f" (about {seconds:.0f} s at the pace of this load)" if seconds else ""
     more = counted(exhausts.after_connections, "more connection", ".0f")
     return f"; {more} exhaust{'s' if round(exhausts.after_connections) == 1 else ''} {ceiling}{time}"

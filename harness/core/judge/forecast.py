@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.core.cycle import Observation, Phase
 from harness.core.verdict import Exhaustion, Rate
@@ -21,40 +21,49 @@ CEILINGS = {
 
 
 def nearest(
-    metric: str, level: float, rate: Rate, limits: Mapping[str, float], *, per_second: float | None = None
+    metric: str,
+    level: float,
+    rate: Rate,
+    limits: Mapping[str, float],
+    *,
+    per_second: float | None = None,
+    over_time: bool = False,
 ) -> Exhaustion | None:
     """The ceiling that is reached first at ``rate`` from ``level``; None without a ceiling or without growth.
 
-    per_second: connections per second under the load measured, for the time it will take.
+    per_second: connections per second under the load measured, for the time it will take. over_time: the rate is per
+    second and holds with or without clients, so the ceiling is reached after a time and not after connections.
     """
-    best: Exhaustion | None = None
-    for name in CEILINGS.get(metric, ()):
-        limit = limits.get(name)
-        if limit is None or rate.value <= 0:
-            continue
-        room = max(0.0, limit - level)
-        after = room / rate.value
-        found = Exhaustion(
-            ceiling=name,
-            limit=limit,
-            after_connections=round(after, 1),
-            after_seconds=round(after / per_second, 1) if per_second else None,
-            after_connections_low=round(room / rate.high, 1) if rate.high > 0 else None,
-            after_connections_high=round(room / rate.low, 1) if rate.low > 0 else math.inf,
-        )
-        if best is None or after < (best.after_connections or math.inf):
-            best = found
-    # A rate whose interval reaches zero may never reach the ceiling, which None expresses.
-    if best and best.after_connections_high == math.inf:
-        best = Exhaustion(
-            best.ceiling,
-            best.limit,
-            best.after_connections,
-            best.after_seconds,
-            best.after_connections_low,
-            None,
-        )
-    return best
+    known = [(limits[name], name) for name in CEILINGS.get(metric, ()) if name in limits]
+    if not known or rate.value <= 0:
+        return None
+    limit, name = min(known)
+    room = max(0.0, limit - level)
+    after = room / rate.value
+    if over_time:
+        return Exhaustion(name, limit, None, round(after, 1))
+    return Exhaustion(
+        ceiling=name,
+        limit=limit,
+        after_connections=round(after, 1),
+        after_seconds=round(after / per_second, 1) if per_second else None,
+        after_connections_low=round(room / rate.high, 1) if rate.high > 0 else None,
+        # A rate whose interval reaches zero may never reach the ceiling, which None expresses.
+        after_connections_high=round(room / rate.low, 1) if rate.low > 0 else None,
+    )
+
+
+def soonest(forecasts: Iterable[Exhaustion | None]) -> Exhaustion | None:
+    """The forecast that comes true first, by its time, or by its connections where no time is known."""
+    known = [one for one in forecasts if one]
+    timed = [one for one in known if one.after_seconds is not None]
+    if timed and len(timed) == len(known):
+        return min(timed, key=lambda one: one.after_seconds or 0.0)
+    return min(
+        known,
+        key=lambda one: math.inf if one.after_connections is None else one.after_connections,
+        default=None,
+    )
 
 
 def first_full(observations: Sequence[Observation], limit: float) -> tuple[float, float] | None:
