@@ -61,8 +61,9 @@ def test_a_descriptor_a_round_is_seen() -> None:
 
 
 def test_one_object_for_a_hundred_streams_is_seen() -> None:
-    """Not even one that the collector tracks."""
-    grown = growth(rounds(1_400, 3, planted="object"))
+    """Not even one that the collector tracks. The last round leaves twice what is taken for noise, because a runtime
+    may also free a few blocks in it."""
+    grown = growth(rounds(2_000, 3, planted="object"))
     assert grown["blocks"] > NOISE["blocks"]
     assert grown["objects"] <= NOISE["objects"]
 
