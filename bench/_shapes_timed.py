@@ -93,6 +93,41 @@ def swept(every: float, age: float = 0.0, share: float = 1.0) -> Start:
 
 
 @dataclass(slots=True)
+class _Expired(Clocked):
+    age: float
+    share: float
+    most: float
+    chance: float
+    held: list[tuple[float, int]] = field(default_factory=list)
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        for at, count in load.departures(load.did.answered):
+            if self.chance >= 1 or rng.random() < 1 - (1 - self.chance) ** count:
+                self._remove(at - self.age, self.most * count)
+            taken = count if self.share >= 1 else sum(rng.random() < self.share for _ in range(count))
+            self.held.append((at, taken))
+
+    def _remove(self, before: float, most: float) -> None:
+        kept = []
+        for since, many in self.held:
+            removed = min(many, most) if since <= before else 0
+            most -= removed
+            if many > removed:
+                kept.append((since, int(many - removed)))
+        self.held = kept
+
+    def level(self, at: float) -> float:
+        return float(sum(many for since, many in self.held if since <= at))
+
+
+def expired(age: float, share: float = 1.0, most: float = math.inf, chance: float = 1.0) -> Start:
+    """A share of the streams retain one unit each, and those older than ``age`` seconds are removed when the next
+    stream is served, as in caches that have no timer. most: units that each stream removes. chance: probability that a
+    stream removes any."""
+    return lambda rng: _Expired(age, share, most, chance)
+
+
+@dataclass(slots=True)
 class _Bursts(Clocked):
     """A pool that takes the same number in every burst of clients, whatever its width."""
 

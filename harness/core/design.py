@@ -123,9 +123,24 @@ def idle_reading(trial: Trial, goal: Goal) -> CycleSpec:
     """A reading of the service without clients. The intervals are short at first, so that the time of an early
     release is known to a tenth."""
     step = ordinary_cycle(trial, goal, Phase.RETENTION)
-    last = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
-    age = trial.observations[-1].ended - last
-    return replace(step, connections=0, dwell=min(MAX_WAIT, max(MIN_WAIT, WAIT_SHARE * age)))
+    return replace(step, connections=0, dwell=min(MAX_WAIT, max(MIN_WAIT, WAIT_SHARE * idle_seconds(trial))))
+
+
+def requests_during_wait(trial: Trial, goal: Goal) -> CycleSpec:
+    """Requests during a wait, as many as in an ordinary load, because some services clean up at one request in a
+    hundred. They do not end the wait: what they leave behind is known from the loads before."""
+    return short_dwell_cycle(trial, goal, Phase.RETENTION)
+
+
+def is_load(observation: Observation) -> bool:
+    """Whether clients connected, other than for a few requests during a wait."""
+    return observation.ledger.opened > 0 and observation.spec.phase is not Phase.RETENTION
+
+
+def idle_seconds(trial: Trial) -> float:
+    """Seconds since the last client of a load disconnected."""
+    left = max((o.load_ended or o.ended for o in trial.observations if is_load(o)), default=0.0)
+    return trial.observations[-1].ended - left
 
 
 def burst_load(trial: Trial, goal: Goal) -> CycleSpec:
@@ -283,7 +298,7 @@ def untraced_cycles(trial: Trial) -> list[Observation]:
 
 def connections_per_second(trial: Trial, disconnect: str) -> float:
     """Connections per second under load, of the cycles with this way to disconnect, else of all."""
-    loads = [o for o in untraced_cycles(trial) if o.ledger.opened and o.ledger.seconds > 0 and o.spec.events]
+    loads = [o for o in untraced_cycles(trial) if is_load(o) and o.ledger.seconds > 0 and o.spec.events]
     fewest = min((o.spec.events for o in loads), default=0)
     loads = [o for o in loads if o.spec.events == fewest]
     alike = [o for o in loads if o.spec.disconnect == disconnect] or loads

@@ -34,7 +34,8 @@ from harness.core.judge.counts import assess_counts
 from harness.core.judge.findings import bounds
 from harness.core.judge.memory import BLOCK, MEMORY, WARM_UP_CONNECTIONS, counted_inside
 from harness.core.judge.memory_over_time import memory_of
-from harness.core.judge.moments import Moment, moments
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import moments
 from harness.core.judge.one_count import STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Key, rank
@@ -42,12 +43,19 @@ from harness.core.record import Trial
 from harness.core.time_left import (
     WAIT_SLACK,
     any_late_release,
+    longest_retention,
     sweep_unknown,
     time_for_load,
     time_for_release,
     time_for_wait,
 )
-from harness.core.waiting import confirm_retained, must_continue_wait, must_wait_now, retry_or_stop
+from harness.core.waiting import (
+    confirm_retained,
+    must_continue_wait,
+    must_wait_now,
+    request_after_wait,
+    retry_or_stop,
+)
 from harness.core.warm_up import MIN_WARMUP, steep, warm_up
 
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
@@ -183,7 +191,9 @@ def _distinguish_or_stop(trial: Trial, goal: Goal, leaking: Mapping[Key, Assesse
         # Memory is judged only over whole blocks, so cycles that distinguish its drivers must be that large.
         noisy = set(leaking) == {MEMORY}
         larger = replace(goal, connections=max(goal.connections, int(BLOCK) + 1)) if noisy else goal
-        step = distinguish_drivers(trial, larger, list(leaking.values()))
+        step = distinguish_drivers(trial, larger, list(leaking.values())) or request_after_wait(
+            trial, goal, leaking
+        )
     return step or Stop(f"a leak is certain: {', '.join(sorted(map(str, leaking))[:3])}")
 
 
@@ -201,7 +211,11 @@ def _wait_or_retry(trial: Trial, goal: Goal, now: _State) -> Step | None:
         return confirm_retained(trial, goal, now.suspected, releasing)
     if again := retry_or_stop(trial, goal):
         return again
-    return design.idle_reading(trial, goal) if must_continue_wait(trial, goal, now.results) else None
+    if must_continue_wait(trial, goal, now.results):
+        return design.idle_reading(trial, goal)
+    growing = {key: one for key, one in now.results.items() if one.growing}
+    over = design.idle_seconds(trial) >= longest_retention(trial, goal, growing)
+    return request_after_wait(trial, goal, growing) if over else None
 
 
 def _load_for_evidence(trial: Trial, goal: Goal, now: _State) -> CycleSpec:

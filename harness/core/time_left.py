@@ -79,12 +79,6 @@ def time_for_release(trial: Trial, goal: Goal, releasing: Mapping[Key, Assessed]
     return goal.max_seconds - design.spent_seconds(trial) > wait
 
 
-def idle_seconds(trial: Trial) -> float:
-    """Seconds since the last client disconnected."""
-    left = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
-    return trial.observations[-1].ended - left
-
-
 def time_for_search(trial: Trial, goal: Goal, suspected: Mapping[Key, Assessed]) -> bool:
     """Whether the search for the place, and the wait that follows it, fit into the remaining time."""
     if goal.max_seconds is None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from harness.core import design
-from harness.core.cycle import Phase
+from harness.core.cycle import CycleSpec, Phase
 from harness.core.design import Goal, Search, Step, Stop
 from harness.core.distinguish import distinguish_drivers
 from harness.core.judge.assessed import Assessed
@@ -28,7 +28,6 @@ from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
 from harness.core.time_left import (
     WAIT_SLACK,
-    idle_seconds,
     longest_retention,
     time_for_release,
     time_for_search,
@@ -42,6 +41,7 @@ STREAMS_PER_TENANT = 20.0
 MAX_STREAMS = 10_000.0
 PER_STREAM = ("connection", "answered")
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
+REQUEST_EVERY = 10.0  # seconds between two requests to a service that releases only when one comes
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
 RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
 RECENT_SHARE = (
@@ -60,7 +60,7 @@ def confirm_retained(
         if not suspected and was_retried(trial):
             return Stop("it stopped serving")
         longest = longest_retention(trial, goal, {**suspected, **releasing})
-        if idle_seconds(trial) < longest + 2 * MARGIN + LATE_NOTICE_SECONDS:
+        if design.idle_seconds(trial) < longest + 2 * MARGIN + LATE_NOTICE_SECONDS:
             return design.idle_reading(trial, goal)
         if suspected:
             return Stop("it stopped serving")
@@ -92,7 +92,7 @@ def confirm_retained(
             return step
         return design.idle_reading(trial, goal)
     retention = max(retention_of(trial, key) for key in (*suspected, *releasing))
-    idle = idle_seconds(trial)
+    idle = design.idle_seconds(trial)
     over = [one.release.over and one.idle_evidence.drained[-1] == len(moments(trial)) - 1 for one in releasing.values()
             if one.idle_evidence and one.release]  # fmt: skip
     longest = retention + 2 * MARGIN + (LATE_NOTICE_SECONDS if suspected else 0.0)
@@ -102,8 +102,16 @@ def confirm_retained(
     )
     if again and (step := design.certifying_load(trial, goal, math.inf)):
         return step
-    if idle < longest and (suspected or not all(over)):
+    releases = [one.release for one in releasing.values() if one.release]
+    expiring = any(one.by_request for one in releases) and not all(over)
+    if expiring or (idle < longest and (suspected or not all(over))):
+        # A release that was only seen while clients connected may need them.
+        requested = expiring or any(one.after == 0.0 for one in releases)
+        if requested and _unasked_seconds(trial) >= REQUEST_EVERY:
+            return design.requests_during_wait(trial, goal)
         return design.idle_reading(trial, goal)
+    if not suspected and (request := request_after_wait(trial, goal, releasing)):
+        return request
     # Another load shows whether what is left grows again.
     if not suspected and goal.vary and time_for_release(trial, goal, releasing):
         return design.certifying_load(trial, goal, math.inf) or Stop(
@@ -116,6 +124,23 @@ def confirm_retained(
         # A pool that halves its idle part again and again is empty after the retention time.
         return design.idle_reading(trial, goal)
     return Stop(f"growth was watched for {idle:.0f} s after the last client, and remains undecided")
+
+
+def request_after_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> CycleSpec | None:
+    """A few requests at the end of a wait: what expires without a timer is released only when the next request comes.
+    None if they have just come, or nothing that grows follows the clients."""
+    lasting = any(one.factor != "time" for one in results.values())
+    if not goal.vary or goal.retention <= 0 or limit_of(trial) or not lasting or not _wait_begun(trial):
+        return None
+    if trial.observations[-1].ledger.opened:
+        return None
+    return design.requests_during_wait(trial, goal)
+
+
+def _unasked_seconds(trial: Trial) -> float:
+    """Seconds since any client disconnected."""
+    left = max((o.load_ended or o.ended for o in trial.observations if o.ledger.opened), default=0.0)
+    return trial.observations[-1].ended - left
 
 
 def _streams_before_wait(trial: Trial, suspected: Mapping[Key, Assessed]) -> float:
@@ -156,7 +181,7 @@ def retry_or_stop(trial: Trial, goal: Goal) -> Step | None:
         return Stop("it stopped serving")
     return (
         design.idle_reading(trial, goal)
-        if idle_seconds(trial) < recovery(last)
+        if design.idle_seconds(trial) < recovery(last)
         else design.short_dwell_cycle(trial, goal, Phase.LOAD)
     )
 
@@ -165,7 +190,7 @@ def _remainder_is_stable(trial: Trial, goal: Goal, releasing: Mapping[Key, Asses
     """Whether a second load should test the remainder of a release: it is small enough for a pool and no longer falls,
     and a load with a whole wait after it fits into the remaining time. True at most once a run."""
     waits = [index for index, o in enumerate(trial.observations) if o.spec.phase is Phase.RETENTION]
-    loaded = any(o.ledger.opened for o in trial.observations[waits[0] :]) if waits else False
+    loaded = any(map(design.is_load, trial.observations[waits[0] :])) if waits else False
     after = max((one.release.after for one in releasing.values() if one.release), default=0.0)
     if loaded or len(waits) < STILL_READINGS or not after or idle < RELEASE_OVER_FACTOR * after:
         return False
@@ -219,7 +244,7 @@ def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
     A wait that begins now would see no release, and so would not distinguish a sweep at fixed times from a cleanup
     after a number of requests."""
     seen = trial.observations
-    last = max((index for index, o in enumerate(seen) if o.ledger.opened), default=0)
+    last = max((index for index, o in enumerate(seen) if design.is_load(o)), default=0)
     if not last:
         return False
     return all(seen[last].levels.get(key, 0.0) < seen[last - 1].levels.get(key, 0.0) for key in growing)
@@ -230,7 +255,7 @@ def must_continue_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]
     and a load would restart the wait."""
     if not _wait_begun(trial):
         return False
-    idle = idle_seconds(trial)
+    idle = design.idle_seconds(trial)
     growing = {
         key: one for key, one in results.items() if one.growing and key.metric not in JUDGED_ONLY_IF_CERTAIN
     }
@@ -248,7 +273,7 @@ def _may_load_again(trial: Trial, goal: Goal, growing: Mapping[Key, Assessed]) -
     )
     if not growing or not slow or not goal.vary or goal.max_seconds is None:
         return False
-    idle = idle_seconds(trial)
+    idle = design.idle_seconds(trial)
     load = design.expected_seconds(trial.observations, design.large_load(trial, goal, "fin"))
     left = goal.max_seconds - design.spent_seconds(trial) - load
     whole_wait = max((retention_of(trial, key) for key in growing), default=goal.retention) + WAIT_SLACK

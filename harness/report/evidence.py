@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.core.cycle import Phase
-from harness.core.judge.moments import DRIVERS, Moment, level_of, moments, split_warmup
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import DRIVERS, level_of, moments, split_warmup
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.units import counted

@@ -15,7 +15,8 @@ from itertools import pairwise
 
 from harness.core.cycle import Phase
 from harness.core.judge.forecast import soonest
-from harness.core.judge.moments import Moment, answered, level_of, moments
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import answered, level_of, moments
 from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind
 from harness.core.quote import plain

@@ -11,7 +11,8 @@ import pytest
 from harness.core.cycle import Phase
 from harness.core.judge import counts, one_count, retained, runtime_threads
 from harness.core.judge.assessed import Allowed, Assessed
-from harness.core.judge.moments import Moment, Series, moments
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series, moments
 from harness.core.judge.retention import IdleEvidence
 from harness.core.metric import Key
 from harness.core.record import Trial

@@ -37,6 +37,8 @@ DECIDED = {
     "no pool holds four times the largest default pool": ("1 per 10, varying (gamma 1)", 8),
     "bursts that fill no pool give way to a larger load": ("1 per 10, after 20 s", 82_001),
     "slow growth is slow per event too": ("pool of 32, one in two cycles", 40),
+    "what expires needs a request": ("1 per stream, expired after 30 s by the next", 0),
+    "what is not old enough needs another request": ("1 per stream, expired after 60 s by the next", 0),
 }
 
 
@@ -60,7 +62,8 @@ def test_a_remainder_larger_than_a_pool_needs_no_second_load() -> None:
     seen, outcome = _played("1 per 10 beside a release after 2 s", 0)
     assert judge(seen).outcome.value == outcome
     waits = [o.spec.phase is Phase.RETENTION for o in seen.observations]
-    assert not any(o.ledger.opened for o in seen.observations[waits.index(True) :])
+    loads = [o for o in seen.observations[waits.index(True) :] if o.ledger.opened]
+    assert [o.spec.phase for o in loads] == [Phase.RETENTION], "the requests that end the wait"
 
 
 def test_a_full_pool_is_shown_by_a_long_burst() -> None:

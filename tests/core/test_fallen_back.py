@@ -9,7 +9,7 @@ import pytest
 from harness.core.cycle import Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.fallen_back import fallen_back
-from harness.core.judge.moments import Moment
+from harness.core.judge.moment import Moment
 from tests.core.series import FDS
 
 OPEN = Assessed("undecided", 0.05, "noise of ±240", 900.0, 9_000.0, growing=True)

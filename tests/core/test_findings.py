@@ -10,7 +10,8 @@ import pytest
 from harness.core.budget import Budget
 from harness.core.judge import bounds, findings
 from harness.core.judge.assessed import Assessed
-from harness.core.judge.moments import Moment, moments
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import moments
 from harness.core.judge.recipe import explain
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind

@@ -256,6 +256,35 @@ def test_slow_growth_that_halved_in_the_last_large_cycle_fills_something_up(last
     assert after.status == status, "a small cycle after it says nothing of that"
 
 
+# What each of 3,500 tenants left that connect by Zipf's law.
+TENANTS = ([93, 207, 14, 865, 476], [240, 600, 50, 4366, 4366])
+
+
+def test_growth_whose_rate_still_falls_is_no_certain_leak() -> None:
+    grown, clients = TENANTS
+    slowing = judged(grown, clients, peak=50)
+    assert (slowing.status, slowing.slowing) == (OPEN, True)
+    assert slowing.why.endswith("its rate fell from 0.22 to 0.11 per stream")
+    longer = [*clients, 4366, 4366, 4366]
+    constant = judged([*grown[:3], *[476] * 5], longer, peak=50)
+    assert constant.status == LEAKING, "a pool filled up at first, and the leak beside it goes on"
+    before = judged([*[round(amount / 4) for amount in longer[:-1]], 650], longer, peak=50)
+    assert before.status == LEAKING, "one rate until the last cycle"
+
+
+@pytest.mark.parametrize(("last", "status"), [(370, OPEN), (390, LEAKING)])
+def test_the_last_large_cycle_has_a_fifth_less_where_growth_slows(last: float, status: str) -> None:
+    """476 in each of the four large cycles before."""
+    grown, clients = [*TENANTS[0][:3], *[476] * 4, last], [*TENANTS[1], 4366, 4366, 4366]
+    assert judged(grown, clients, peak=50).status == status
+
+
+def test_far_beyond_any_pool_is_no_leak_either_while_it_slows() -> None:
+    grown, clients = [214, 121, 31, 966, 1344, 330, 10], [300, 150, 50, 1441, 4596, 3533, 150]
+    assert judged(grown, clients, peak=50).status == OPEN, "3,500 tenants"
+    assert judged([*grown[:5], 1330, 10], clients, peak=50).status == LEAKING
+
+
 @pytest.mark.parametrize(("last", "why"), [(410, STEP), (400, FAR)])
 def test_the_last_cycle_still_grows_at_most_of_the_pace(last: float, why: str) -> None:
     assert why in judged([300, 600, 300, 600, 300, last], [300, 600] * 3).why

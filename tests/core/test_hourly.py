@@ -12,7 +12,7 @@ from harness.core.cycle import Phase
 from harness.core.history import measured
 from harness.core.judge.bounds import per_hour
 from harness.core.judge.hourly import so_far
-from harness.core.judge.moments import Moment
+from harness.core.judge.moment import Moment
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal

@@ -10,7 +10,8 @@ import pytest
 from harness.core.cycle import Phase
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.memory import MEMORY, assess_memory, gives_back, joined, rising, sign_evidence
-from harness.core.judge.moments import Moment, Series
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series
 
 LEAKING, OPEN, PASS = "leaking", "undecided", "bounded"
 MIB = 1 << 20

@@ -234,7 +234,15 @@ def test_the_retention_time_is_that_of_the_growing_kind_and_not_the_longest() ->
     budget = Budget(retain={"*": 60.0, "fds": 5.0})
     now = Trial("played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), budget, retention=60.0)
     now = replace(now, observations=with_a_leak(12.0))
-    assert isinstance(step := next_step(now, goal), Stop), step
+    step = next_step(now, goal)
+    assert getattr(step, "connections", 0), "the wait ends with requests"
+    asked = observation(
+        20, {FDS: now.observations[-1].levels[FDS] + 300.0}, phase=Phase.RETENTION, opened=300
+    )
+    asked = replace(asked, spec=replace(asked.spec, connections=300))
+    assert isinstance(step := next_step(replace(now, observations=(*now.observations, asked)), goal), Stop), (
+        step
+    )
     assert "certain" in step.reason
     slower = replace(now, budget=Budget(retain={"*": 60.0}))
     step = next_step(slower, goal)
@@ -330,7 +338,12 @@ def test_a_certain_consequence_waits_for_the_suspected_cause(
         return {FDS: one(cause), Key("memory", "heap-bytes"): one(effect)}
 
     monkeypatch.setattr("harness.core.plan.assess_counts", assessed)
-    assert isinstance(next_step(now, goal), Stop) is ends
+    step = next_step(now, goal)
+    assert getattr(step, "phase", None) is Phase.RETENTION
+    assert bool(getattr(step, "connections", 0)) is ends, "requests, or the wait goes on"
+    asked = observation(last.spec.index + 3, last.levels, phase=Phase.RETENTION, opened=300)
+    then = next_step(replace(now, observations=(*now.observations, asked)), goal)
+    assert not ends or isinstance(then, Stop)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from harness.core.stats.distributions import (
     student95,
     student_tail,
 )
+from harness.core.stats.falling import falling
 from harness.core.stats.linear import line, solve, solve_all
 from harness.core.stats.poisson import fit
 
@@ -70,6 +71,26 @@ def test_the_nearest_rising_sequence_rises_and_keeps_the_mean(values: list[float
 def test_the_nearest_rising_sequence_of_known_values() -> None:
     assert isotonic([1.0, 3.0, 2.0, 4.0]) == [1.0, 2.5, 2.5, 4.0]
     assert isotonic([3.0, 2.0, 1.0]) == [2.0, 2.0, 2.0]
+    assert isotonic([3.0, 1.0], [1.0, 3.0]) == [1.5, 1.5]
+
+
+def test_rates_that_fall_are_told_from_one_rate() -> None:
+    amounts = [300.0, 600.0, 4400.0, 4400.0]
+    assert falling([30, 60, 440, 440], amounts).surplus == pytest.approx(0.0, abs=1e-9)
+    assert falling([10, 60, 440, 900], amounts).surplus == pytest.approx(0.0, abs=1e-9), "a rise is no fall"
+    # Rates of 0.4, 0.3, 0.2 and 0.1: 2 log-likelihood as a table of the multinomial has it.
+    fallen = falling([120, 180, 880, 440], amounts)
+    rate = 1620 / 9700
+    expected = sum(
+        n * math.log(n / amount / rate) for n, amount in zip([120, 180, 880, 440], amounts, strict=True)
+    )
+    assert (fallen.surplus, fallen.dispersion) == (pytest.approx(expected), 1.0)
+
+
+def test_scatter_is_measured_about_the_fall() -> None:
+    """Rates of 0.3, 0.5, 0.1 and 0.1: the first two are pooled at 0.4, the last at 0.1."""
+    scattered = falling([300, 500, 100, 100], [1000.0] * 4)
+    assert scattered.dispersion == pytest.approx((100**2 / 400 * 2) / 2)
 
 
 def test_the_largest_fall_of_a_series() -> None:

@@ -40,7 +40,8 @@ class Assessed:
     paused: it grew in fewer than three cycles, or has not grown for a time in which another unit was to be expected.
     Only more of its driver shows whether it has stopped. few: it grew in too few cycles to be certain without further
     load. batch: units that come at once, as far as the cycles show; the evidence counts them as one.
-    constant: each unit of the driver added the same in every cycle.
+    constant: each unit of the driver added the same in every cycle. slowing: undecided growth whose rate fell, and was
+    still falling at last, as that of state for each of many users does.
     """
 
     status: str
@@ -61,6 +62,7 @@ class Assessed:
     few: bool = False
     batch: float = 1.0
     constant: bool = False
+    slowing: bool = False
 
     @property
     def release(self) -> Release | None:

@@ -8,6 +8,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.diagnose import MAX_TIE, MIN_ADVANTAGE, driver, per
 from harness.core.judge.moments import DRIVERS
 from harness.core.judge.rates import batch_size
+from harness.core.judge.slowing import first_and_last_rate, slows
 from harness.core.judge.tested_series import (
     EXPECTED_IF_CONTINUING,
     MIN_GROWTH,
@@ -113,8 +114,13 @@ def bounded_or_undecided(data: TestedSeries, exposure: float, sensitivity: float
             if since
             else f"grew by {round(data.total, 1):g} over {streams}, up to the last cycle"
         )
+    slowing = data.total >= MIN_GROWTH and slows(spans := spans_with(data, "answered"))
+    if slowing:
+        first, last = first_and_last_rate(spans)
+        why += f"; its rate fell from {first:.2g} to {last:.2g} per stream"
     return Assessed(
         "undecided", undetected, why, data.total, exposure, factor, rivals, growing=growing, per_burst=per_burst,
+        slowing=slowing,
         paused=growing and _paused(data, since, exposure),
         few=_rises(data) < MIN_RISES and data.total <= max(SLOW_POOL, data.pool),
         batch=batch_units(data, factor) if growing else 1.0,

@@ -9,7 +9,8 @@ from dataclasses import replace
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.memory import ARENA, MEMORY
-from harness.core.judge.moments import Moment, level_of, split_warmup
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import level_of, split_warmup
 from harness.core.judge.one_count import FLOOR
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
 from harness.core.stats.distributions import drawdown, poisson_interval

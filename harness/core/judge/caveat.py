@@ -141,6 +141,8 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
         one = open_[key]
         advice = _longer(trial, key, one) if one.growing else _weak(trial, one)
+        if one.slowing:
+            advice += f"; if one is kept for each user, declare how many there are in the budget (pools, {key.metric})"
         return Caveat(f"{key}: {one.why}", advice, weak=not one.growing)
     return None
 

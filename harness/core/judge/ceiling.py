@@ -12,7 +12,8 @@ from dataclasses import replace
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.forecast import CEILINGS
 from harness.core.judge.limit import assess_limited
-from harness.core.judge.moments import Moment, Series, level_of, series
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series, level_of, series
 from harness.core.metric import Key
 
 # Share of a ceiling from which on a level is at it: the user's other processes share the ceilings of a user.

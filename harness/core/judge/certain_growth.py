@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.core.judge.rates import MAX_SPREAD
+from harness.core.judge.slowing import fills_up, slows
 from harness.core.judge.tested_series import (
     BURST_POOL,
     MIN_GROWTH,
@@ -42,10 +42,6 @@ POOL_MULTIPLE_CYCLES = 5  # cycles that must all have grown for that
 BEYOND_DEFAULT_POOLS = 4 * BURST_POOL
 TENANT_STREAMS = 5.0
 POOLED = ("fds", "threads", "processes")
-# Share of its rate before that growth has in the last large cycle, unless it fills something up.
-MIN_LAST_SHARE = 0.8
-MIN_UNEVEN_SHARE = 0.5  # the same however unevenly it grows
-LARGE_CYCLE = 4.0  # times less of the driver than in the longest cycle, from which on a cycle is large
 # Times fewer clients than in the longest cycle: so short a cycle may add nothing by chance.
 SHORT_CYCLE = 10.0
 MAX_UNEXPLAINED = 0.15  # share of the growth that a driver may leave unexplained
@@ -78,7 +74,7 @@ def why_certain_at_once(data: TestedSeries, factor: str) -> str:
         return ""
     if not _beyond_bursts(data, factor, total):
         return ""
-    if _fills_up(active):
+    if fills_up(active):
         return ""
     # Two cycles leave hardly any residual to test a fit by, so their rates must agree and the growth must exceed
     # twice a pool.
@@ -95,24 +91,6 @@ def why_certain_at_once(data: TestedSeries, factor: str) -> str:
     if unexplained > MAX_UNEXPLAINED * total and fitted.dispersion > MAX_DISPERSION:
         return ""
     return f"rose with its driver in all {counted(len(active), 'cycle')}, beyond what a pool would hold"
-
-
-def _fills_up(active: Sequence[tuple[float, float]], dispersion: float = 1.0) -> bool:
-    """Whether the last large cycle added less per unit of the driver than the others, as a pool does that fills up, or
-    state for each of many tenants: less by 20 % and by three standard deviations of a count with this dispersion, or
-    by half and by three of a Poisson count."""
-    longest = max(amount for _, amount in active)
-    last = max(index for index, (_, amount) in enumerate(active) if amount >= longest / LARGE_CYCLE)
-    others = [pair for index, pair in enumerate(active) if index != last]
-    if not others:
-        return False
-    rate = math.fsum(value for value, _ in others) / math.fsum(amount for _, amount in others)
-    value, amount = active[last]
-    mean = max(0.0, rate * amount)
-    return any(
-        value < share * mean - 3 * math.sqrt(spread * mean)
-        for share, spread in ((MIN_LAST_SHARE, dispersion), (MIN_UNEVEN_SHARE, 1.0))
-    )
 
 
 def _beyond_bursts(data: TestedSeries, factor: str, total: float) -> bool:
@@ -189,8 +167,10 @@ def why_beyond_any_pool(data: TestedSeries) -> str:
     far = POOL_MULTIPLE * data.series.peak
     tenants = TENANT_STREAMS * data.total > math.fsum(data.series.column("answered"))
     pooled = data.series.key.metric in POOLED
-    if len(active) >= MIN_RISES and pooled and not tenants and not _fills_up(active):
+    if len(active) >= MIN_RISES and pooled and not tenants and not fills_up(active):
         far = min(far, BEYOND_DEFAULT_POOLS)
+    if slows(active):
+        return ""
     if len(active) < POOL_MULTIPLE_CYCLES or data.total <= max(data.pool, far):
         return ""
     # Beyond the largest pool of bursts a short cycle may add nothing by chance. A cleanup, or a pool that is full at
@@ -230,7 +210,7 @@ def why_certain_slowly(data: TestedSeries, factor: str) -> str:
     needed = MIN_RISES if fitted.dispersion <= MAX_DISPERSION_SINGLE else MIN_RISES_BATCHED
     if rises < needed and data.total <= max(SLOW_POOL, data.pool):
         return ""
-    if _fills_up(spans_with(data, factor), max(1.0, size * fitted.dispersion)):
+    if fills_up(spans_with(data, factor), max(1.0, size * fitted.dispersion)):
         return ""
     clients = data.series.column("connection")
     pairs = [

@@ -13,7 +13,8 @@ from harness.core.judge.certain_growth import MAX_UNEXPLAINED
 from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.following import followed, without_brought_mappings, without_brought_objects
 from harness.core.judge.limit import limited
-from harness.core.judge.moments import Moment, Series, keys, level_of, moments, series
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series, keys, level_of, moments, series
 from harness.core.judge.one_count import FLOOR, UNITS_PER_STREAM, allowed, assess_one
 from harness.core.judge.rates import beside_readings, interval
 from harness.core.judge.restarted import merged, outlived

@@ -12,7 +12,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.judge.assessed import Assessed
-from harness.core.judge.moments import Moment, level_of
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import level_of
 from harness.core.metric import Key
 from harness.core.stats.distributions import poisson_interval
 from harness.core.units import counted

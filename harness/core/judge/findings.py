@@ -15,7 +15,8 @@ from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import first_full, nearest, soonest
 from harness.core.judge.hourly import time_text
 from harness.core.judge.memory import MEMORY
-from harness.core.judge.moments import Moment, split_warmup
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import split_warmup
 from harness.core.judge.recipe import explain
 from harness.core.metric import Key, rank
 from harness.core.record import Trial

@@ -18,7 +18,8 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounded_growth import NEARLY_ALL
 from harness.core.judge.certain_growth import MAX_UNEXPLAINED
 from harness.core.judge.memory import MEMORY
-from harness.core.judge.moments import Moment, level_of, split_warmup
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import level_of, split_warmup
 from harness.core.judge.retention import MAX_WARM_UP_SHARE
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
 from harness.core.units import counted

@@ -14,7 +14,8 @@ from itertools import pairwise
 
 from harness.core.cycle import Ledger, Phase
 from harness.core.judge.assessed import Allowed, Assessed
-from harness.core.judge.moments import Moment, answered, level_of
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import answered, level_of
 from harness.core.judge.rates import interval
 from harness.core.metric import Key
 from harness.core.record import Trial

@@ -16,7 +16,8 @@ from itertools import accumulate, pairwise
 
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import driver
-from harness.core.judge.moments import Moment, Series, series, split_warmup
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series, series, split_warmup
 from harness.core.judge.trend import critical
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.stats.distributions import mean_interval, median

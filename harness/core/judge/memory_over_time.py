@@ -16,7 +16,8 @@ from itertools import accumulate
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.certain_growth import MIN_IDLE_SHARE
 from harness.core.judge.memory import ARENA, MEMORY, MIN_ARENAS, MIN_LATE_SHARE, TOLERANCE, assess_memory
-from harness.core.judge.moments import Moment, Series, moments, series
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series, moments, series
 from harness.core.judge.one_count import allowed
 from harness.core.judge.restarted import merged
 from harness.core.judge.retained import OUTLIVED_FACTOR, retention_of

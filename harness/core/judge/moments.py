@@ -13,6 +13,8 @@ from itertools import accumulate, pairwise
 
 from harness.core.census_diff import UNCLASSIFIED
 from harness.core.cycle import Ledger, Observation, Phase
+from harness.core.judge.expiry import without_requests
+from harness.core.judge.moment import Moment
 from harness.core.judge.unnoticed import premature
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
@@ -44,29 +46,6 @@ DRIVERS: tuple[tuple[str, str, str], ...] = (
 )
 WORDS = {factor: words for _, factor, words in DRIVERS}
 NAMES = {factor: name for name, factor, _ in DRIVERS}
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The end of one settled cycle. done: what the clients had done since the trial's start, by ledger sum: those of
-    DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once. began, left:
-    seconds since the run's start at which the first client of the cycle connected and the last one disconnected;
-    equal without clients. idle_counts: as in ``Observation``. searches: cycles so far in which allocations were
-    traced."""
-
-    phase: Phase
-    levels: Mapping[Key, float]
-    done: Mapping[str, float]
-    peak: int
-    began: float = 0.0
-    left: float = 0.0
-    idle_counts: tuple[tuple[float, float, float], ...] = ()
-    searches: int = 0
-
-    @property
-    def at(self) -> float:
-        """Seconds since the run's start at which the levels were read."""
-        return self.done.get("time", 0.0)
 
 
 MIN_KEPT_SHARE = 0.5  # share of the growth that must be left for a rate
@@ -212,7 +191,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
             found.append(
                 Moment(spec.phase, levels, now, peak, began, left, observation.idle_counts, searches)
             )
-    return tuple(found)
+    return without_requests(found)
 
 
 def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
@@ -243,6 +222,7 @@ def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
                 moment.left + later,
                 tuple((at + later, fds, threads) for at, fds, threads in moment.idle_counts),
                 moment.searches - base.searches + last.searches,
+                moment.asked,
             )
             for moment in rest[1:]
         )

@@ -11,7 +11,8 @@ from harness.core import design
 from harness.core.cycle import Phase
 from harness.core.judge.bounds import NO_GROWTH, SECONDS_PER_HOUR, seconds_seen
 from harness.core.judge.caveat import SETTLING, Caveat, time_option
-from harness.core.judge.moments import Moment, answered
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import answered
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
 from harness.core.units import bytes_text, duration_text

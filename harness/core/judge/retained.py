@@ -10,8 +10,10 @@ from itertools import pairwise
 from harness.core.budget import retain_for
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import AT_CEILING_SHARE, ceiling_of
+from harness.core.judge.expiry import least_release
 from harness.core.judge.limit import limit_of
-from harness.core.judge.moments import Moment, Series, level_of
+from harness.core.judge.moment import Moment
+from harness.core.judge.moments import Series, level_of
 from harness.core.judge.one_count import (
     CACHE,
     ENTRIES,
@@ -47,17 +49,6 @@ STEEP_LEFT = {"objects": 0.5, "blocks": 0.5, "heap-bytes": 1024.0, "external-byt
 WARM_UP_LEFT = {"heap-bytes": 256.0, "mappings": 0.2}
 # A warm-up: the first streams leave more than this many times as much per stream as later ones.
 WARM_UP_FACTOR = 1.5
-# Units from which on a fall without clients is a release: a smaller one is jitter. MIN_RELEASE_OF has the metrics
-# with noise of their own.
-MIN_RELEASE = 16.0
-MIN_RELEASE_OF = {
-    "objects": 200.0,
-    "blocks": 200.0,
-    "heap-bytes": 1048576.0,
-    "external-bytes": 1048576.0,
-    "idle-cpu": 0.05,
-    "mappings": 64.0,
-}
 OUTLIVED_FACTOR = 1.25  # times the retention time for which growth over time must have gone on
 # Seconds: two heartbeats of up to 36 s, after which a write to a departed client fails.
 LATE_NOTICE_SECONDS = 12.0
@@ -73,7 +64,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     readable, levels = _read(found, key)
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     noise = FLOOR.get(name, 1.0)
-    least, close = MIN_RELEASE_OF.get(name, MIN_RELEASE), MAX_WARM_UP_SHARE if name in FLOOR else 0.0
+    least, close = least_release(key), MAX_WARM_UP_SHARE if name in FLOOR else 0.0
     seen = idle_evidence(readable, key, levels, retention, noise, least, close)
     if (swept := _swept(trial, key, readable, levels, one.factor)) is not None:
         seen = replace(seen, age=min(seen.age, max(0.0, readable[-1].at - swept)))

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from harness.core.judge.moments import Moment
+from harness.core.judge.moment import Moment
 from harness.core.metric import Key
 from harness.core.stats.distributions import median
 
@@ -44,7 +44,8 @@ class Release:
     """Growth that was released. amount: units. after: seconds from the end of the last stream to the last
     fall. at_once: everything was released at the same moment, as by a sweep. exact: the moment of the falls is known
     to a tenth of a second, else to the distance of two readings. every: seconds between two sweeps; None unless
-    two were seen. over: everything that could be released has been."""
+    two were seen. over: everything that could be released has been. by_request: nothing was released until the next
+    request came."""
 
     amount: float
     after: float
@@ -52,11 +53,14 @@ class Release:
     exact: bool = False
     every: float | None = None
     over: bool = False
+    by_request: bool = False
 
     def text(self) -> str:
         """``released 10 s after the client disconnected``, ``swept every 30 s``."""
         if not self.over:
             return "some of it is released late"
+        if self.by_request:
+            return f"released by the first request after {_seconds(self.after)} without clients"
         if self.every is not None:
             return f"swept every {_seconds(self.every)}"
         if self.at_once:
@@ -102,9 +106,11 @@ def idle_evidence(
     falls = _falls(found, levels, noise, least)
     swept = _swept(found, levels, least)
     fallen = math.fsum(amount for _, amount, _ in falls) + math.fsum(swept)
-    complete = _complete(found, levels, retention, noise, close)
+    complete = _complete(found, levels, retention, noise, close, least)
     release = None
-    if fallen >= max(MIN_RELEASED_SHARE * grown, least) and (falls or not complete):
+    # Jitter falls too, but what falls just when the first client comes again was released by it, however little.
+    asked = math.fsum(amount for index, amount, _ in falls if found[index].asked)
+    if asked >= least or (fallen >= max(MIN_RELEASED_SHARE * grown, least) and (falls or not complete)):
         release = _release(found, key, levels, falls, complete)
     return IdleEvidence(
         age=max(0.0, now - first),
@@ -118,7 +124,12 @@ def idle_evidence(
 
 
 def _complete(
-    found: Sequence[Moment], levels: Sequence[float], retention: float, noise: float, close: float
+    found: Sequence[Moment],
+    levels: Sequence[float],
+    retention: float,
+    noise: float,
+    close: float,
+    least: float,
 ) -> list[tuple[int, int]]:
     """Idle stretches at whose end nothing was left to release: they were longer than the retention time, or the level
     had returned to that before the first client, or to that at the end of an earlier such stretch.
@@ -127,8 +138,13 @@ def _complete(
     falling.
     """
     made: list[tuple[int, int]] = []
+    expires = any(
+        moment.asked and levels[index - 1] - levels[index] >= least for index, moment in enumerate(found)
+    )
     for start, end in _stretches(found):
         over = found[end - 1].at - found[start - 1].left >= retention + MARGIN
+        if over and expires:
+            over = _asked_in_vain(found, levels, (start, end), retention, least)
         if not over and (made or not found[0].peak):
             # The level after a complete release includes the warm-up, so later levels are compared with it.
             base = max(levels[0], levels[made[-1][1] - 1]) if made else levels[0]
@@ -141,6 +157,20 @@ def _complete(
         if over:
             made.append((start, end))
     return made
+
+
+def _asked_in_vain(
+    found: Sequence[Moment], levels: Sequence[float], stretch: tuple[int, int], retention: float, least: float
+) -> bool:
+    """Whether the last request of a stretch came after the retention time and released nothing: what expires only with
+    a request may take several of them."""
+    start, end = stretch
+    asked = [index for index in range(start, end) if found[index].asked]
+    if not asked:
+        return False
+    last = asked[-1]
+    late = found[last].at - found[start - 1].left >= retention + MARGIN
+    return late and levels[last - 1] - levels[last] < least
 
 
 def _as_before(
@@ -275,15 +305,18 @@ def _release(
         return Release(amount, 0.0)
     inside = [one for one in falls if any(start <= one[0] < end for start, end in complete)]
     if not inside:
-        return Release(amount, max(found[index].at - last for index, _, last in falls))
+        after = max(found[index].at - last for index, _, last in falls)
+        return Release(amount, after, by_request=all(found[index].asked for index, _, _ in falls))
+    by_request = all(found[index].asked for index, _, _ in inside)
     column = {"fds": 1, "threads": 2}.get(key.metric)
     exact = [drop for index, _, _ in inside for drop in _drops(found, index, column)]
-    if exact:
+    if exact and not by_request:
         at_once, every = _sweeps(found, levels, exact)
         return Release(amount, max(at - last for at, _, last in exact), at_once, True, every, over=True)
     # Noise also falls by a little later, so only the larger falls show how long the release took.
     parts = [one for one in inside if one[1] >= MIN_FALL_SHARE * amount] or inside
-    return Release(amount, max(found[index].at - last for index, _, last in parts), over=True)
+    after = max(found[index].at - last for index, _, last in parts)
+    return Release(amount, after, over=True, by_request=by_request)
 
 
 def _drops(found: Sequence[Moment], index: int, column: int | None) -> list[tuple[float, float, float]]:

@@ -116,16 +116,17 @@ def ranks(values: Sequence[float]) -> list[float]:
     return [(bisect_left(order, value) + bisect_right(order, value) - 1) / 2 for value in values]
 
 
-def isotonic(values: Sequence[float]) -> list[float]:
-    """The rising sequence nearest to ``values`` in least squares (pool adjacent violators, Ayer 1955)."""
-    pools: list[tuple[float, int]] = []
-    for value in values:
-        total, size = float(value), 1
-        while pools and pools[-1][0] / pools[-1][1] > total / size:
-            before, many = pools.pop()
-            total, size = total + before, size + many
-        pools.append((total, size))
-    return [total / size for total, size in pools for _ in range(size)]
+def isotonic(values: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
+    """The rising sequence nearest to ``values`` in least squares, each with its one of ``weights`` or with 1 (pool
+    adjacent violators, Ayer 1955)."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values, weights or [1.0] * len(values), strict=True):
+        total, amount, size = value * weight, weight, 1
+        while pools and pools[-1][0] / pools[-1][1] > total / amount:
+            earlier, before, many = pools.pop()
+            total, amount, size = total + earlier, amount + before, size + many
+        pools.append((total, amount, size))
+    return [total / amount for total, amount, size in pools for _ in range(size)]
 
 
 def drawdown(values: Sequence[float]) -> float:
