@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -52,6 +54,15 @@ gc.set_threshold(20_000, 20, 20)
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture
+def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Guards under pytest run one at a time on a machine. With a lock of its own a test does not wait for those of the
+    other workers."""
+    with tempfile.TemporaryDirectory(prefix="turn-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield
 
 
 # Runs that tests start are recorded nowhere; a test of the history names its own database.

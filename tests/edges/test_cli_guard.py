@@ -97,6 +97,7 @@ def test_budgets_are_found_in_parent_folders_and_mistakes_in_them_are_usage_erro
     assert "line 2" in check.stderr
 
 
+@pytest.mark.usefixtures("own_lock")
 def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(tmp_path: Path) -> None:
     assert harness("init", cwd=tmp_path).returncode == 0
     assert harness("budget", "check", cwd=tmp_path).returncode == 0

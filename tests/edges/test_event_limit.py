@@ -10,6 +10,7 @@ import pytest
 
 from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import ConfigError
+from harness.experiment import trial_cycle
 from harness.experiment.guard import guard_once, setup_for
 from harness.experiment.options import GuardRequest, request_of
 from harness.plugin.arguments import read
@@ -71,12 +72,14 @@ def request(tmp_path: Path, max_event: int) -> GuardRequest:
     return request_of(
         url="http://127.0.0.1:{port}/events", command=(sys.executable, str(SERVICE), "{port}", "healthy"),
         connections=10, concurrency=10, dwell=1.0, settle=0.3, cycles=3, max_time=60.0, runtime="none",
-        max_event=max_event, out=tmp_path / "run",
+        max_event=max_event, hold=0.0, out=tmp_path / "run",
     )  # fmt: skip
 
 
 @pytest.mark.timeout(120)
-def test_the_verdict_names_the_size_and_the_option(tmp_path: Path) -> None:
+def test_the_verdict_names_the_size_and_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The service does not exit: no failed cycle needs to wait for that.
+    monkeypatch.setattr(trial_cycle, "EXIT_TIMEOUT", 0.2)
     done = guard_once(request(tmp_path, 2), command="test")
     assert done.verdict.exit_code == 3
     assert "an event with" in done.verdict.explanation

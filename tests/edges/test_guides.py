@@ -83,6 +83,7 @@ def as_tests(text: str) -> str:
     return f"def test_block():\n{body}"
 
 
+@pytest.mark.usefixtures("own_lock")
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_python_runs_under_pytest(block: Block, pytester: pytest.Pytester) -> None:
     text = as_tests(block.text)

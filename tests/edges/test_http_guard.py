@@ -25,6 +25,8 @@ def guarded(tmp_path: Path, url: str, place: str, *more: str, **options: Any) ->
         cycles=3,
         max_time=10.0,
         settle=0.3,
+        hold=0.0,
+        dwell=0.5,
         disconnect="fin",
         out=tmp_path / "out",
         **options,

@@ -30,6 +30,8 @@ def asked(tmp_path: Path, **more: Any) -> GuardRequest:
         "cycles": 3,
         "max_time": 10.0,
         "retention": 0.0,
+        "hold": 0.0,
+        "dwell": 0.5,
         "settle": 0.3,
         "disconnect": "fin",
         "method": "POST",

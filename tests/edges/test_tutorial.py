@@ -45,6 +45,7 @@ def run(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.usefixtures("own_lock")
 @pytest.mark.timeout(480)
 def test_the_service_leaks_and_the_fix_makes_the_test_pass(tmp_path: Path) -> None:
     pytest.importorskip("fastapi")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-
 import pytest
 
 from tests.short_start import WITHOUT
 
 
 @pytest.fixture(autouse=True)
-def own_lock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Guards of other test files that run beside these have another turn: waiting for them would count here."""
-    with tempfile.TemporaryDirectory(prefix="turn-") as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        yield
+def lock(own_lock: None) -> None:
+    """Every test of the plugin has a lock of its own."""
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ import pytest
 from harness.core.judge import unserved
 from harness.core.judge.unserved import was_given_up, withstood
 from harness.core.verdict import Outcome
+from harness.experiment import trial_cycle
 from harness.experiment.guard import Guarded, guard_once
 from harness.experiment.options import request_of
 
@@ -26,6 +27,7 @@ def run(kind: str, tmp_path: Path, **more: object) -> Guarded:
         "settle": 0.3,
         "sensitivity": 1 / 200,
         "max_time": 40.0,
+        "hold": 0.0,  # none of them is about clients that stay
         "out": tmp_path / "run",
         **more,
     }
@@ -51,8 +53,10 @@ def test_a_service_that_stops_serving_under_load_is_stalled(
     kind: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Java service whose accept loop had ended with an exception was inconclusive because of its threads."""
-    monkeypatch.setattr(unserved, "RECOVERY", 4.0)
-    monkeypatch.setattr(unserved, "RECOVERY_OF_LISTENER", 4.0)
+    monkeypatch.setattr(unserved, "RECOVERY", 2.0)
+    monkeypatch.setattr(unserved, "RECOVERY_OF_LISTENER", 2.0)
+    # The service does not exit: no failed cycle needs to wait for that.
+    monkeypatch.setattr(trial_cycle, "EXIT_TIMEOUT", 0.2)
     verdict = run(kind, tmp_path, max_time=60.0).verdict
     assert verdict.outcome is Outcome.STALLED, verdict.explain()
     assert f"{words} after " in verdict.explanation
@@ -63,7 +67,7 @@ def test_a_service_that_recovers_from_a_load_is_judged_with_smaller_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unserved, "RECOVERY", 6.0)  # the service needs 4 s
-    done = run("overwhelmed", tmp_path, max_time=80.0)
+    done = run("overwhelmed", tmp_path, max_time=80.0, sensitivity=1 / 100)
     assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
     trial = done.trial
     stuck = [index for index, o in enumerate(trial.observations) if was_given_up(o)]
