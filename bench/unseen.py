@@ -39,7 +39,7 @@ REFUSED = ("bounded", "inconclusive")
 class Row:
     """One service. leaks: the drivers that are right for it; empty for a healthy one. held_back: no rule was changed
     after looking at it. passes: the outcomes that are right for a healthy one. instead: outcomes that are as right as
-    "leaking" for a service whose leak makes it fail."""
+    "leaking" for a service whose leak makes it fail. options: those of the guard that such a service needs."""
 
     language: str
     behaviour: str
@@ -48,6 +48,7 @@ class Row:
     held_back: bool = False
     passes: tuple[str, ...] = ("bounded",)
     instead: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -203,6 +204,61 @@ ROWS = (
         LOADED,
         held_back=True,
     ),
+    Row("python", "loggers", "a logger named after each stream", LOADED, held_back=True),
+    Row("python", "expired-25", "sessions of 25 s, which the next request removes", held_back=True),
+    Row("python", "collected-18", "a cycle with a file per stream, collected every 18 s", held_back=True),
+    Row("node", "shutdown", "a listener per stream on the signal of the shutdown", LOADED, held_back=True),
+    Row("node", "agent-6", "a pool of at most 6 connections to a backend", held_back=True),
+    Row("node", "spill-1100", "a file per stream, from the 1,100th stream on", LOADED, held_back=True),
+    Row(
+        "go",
+        "answers",
+        "a goroutine and a connection per client that left before the upstream's answer",
+        ("abort",),
+        held_back=True,
+    ),
+    Row("go", "after-10m", "a timer of 10 minutes per event, without pprof", held_back=True),
+    Row("go", "overflow-33", "a file per stream that opens beside 33 others or more", LOADED, held_back=True),
+    Row("java", "scratch-75", "180 kB for each of 75 threads, at its first long request", held_back=True),
+    Row("java", "limits", "a cancelled time limit per stream, for an hour", LOADED, held_back=True),
+    Row("java", "direct-160", "160 kB of direct memory per stream, until a collection", held_back=True),
+    Row("c", "zombies-9", "a zombie for every ninth stream", LOADED, held_back=True),
+    Row("c", "mapped-5", "a mapped temporary file for every fifth stream", LOADED, held_back=True),
+    Row("c", "job-12", "30 descriptors for 2 s, every 12 s", held_back=True),
+    Row("rust", "drain-11", "a socket is closed 11 s after its client departed", held_back=True),
+    Row(
+        "rust",
+        "transcript-3000",
+        "3,000 bytes per event, until the stream ends",
+        ("event", "connected-second"),
+        held_back=True,
+    ),
+    Row(
+        "rust",
+        "accounts-80",
+        "a file and 30 kB for each of 80 tenants, who are named in a header",
+        held_back=True,
+        options=("--clients", "80", "--header", "X-Tenant: t{client}"),
+    ),
+    Row(
+        "ruby",
+        "maintenance",
+        "a deleted file per request, all answered by 503",
+        LOADED,
+        held_back=True,
+        options=("--mode", "request", "--expect", "503"),
+    ),
+    Row("ruby", "children-5", "a child of 4.6 s for every fifth stream", held_back=True),
+    Row("ruby", "rare-12", "an event every 12 s, none before", held_back=True),
+    Row("php", "statsd", "a socket every 0.7 s", ("time",), held_back=True),
+    Row("php", "lingering-5", "it ends each stream, and waits up to 5 s for the client", held_back=True),
+    Row(
+        "php",
+        "banned",
+        "2,700 bytes per client that is refused with 429, beyond 45 requests a second",
+        ("connection",),
+        held_back=True,
+    ),
 )
 
 
@@ -241,7 +297,8 @@ def guarded(row: Row, folder: Path, max_time: str, keep: Path | None) -> dict[st
                 "--url",
                 "http://127.0.0.1:{port}/events",
             ),
-            *("--max-time", max_time, "--json", str(out), *saved, "--", *command(row, folder)),
+            *("--max-time", max_time, "--json", str(out), *saved),
+            *(*row.options, "--", *command(row, folder)),
         ],
         timeout=TIMEOUT,
         capture_output=True,

@@ -177,6 +177,44 @@ static void finish_half_closed(int client) {
     for (int number = 0; number < 40 && send(client, last, sizeof last - 1, 0) > 0; number++) usleep(100000);
 }
 
+/* zombies-9: a child for every ninth stream, which nobody waits for */
+static int numbered; /* streams, under the lock */
+
+static int next_number(void) {
+    pthread_mutex_lock(&lock);
+    int number = ++numbered;
+    pthread_mutex_unlock(&lock);
+    return number;
+}
+
+static void run_hook(int number) {
+    if (number % 9 == 0 && fork() == 0) _exit(0);
+}
+
+/* mapped-5: every fifth stream maps a temporary file, which is deleted and closed, and never unmapped */
+static void map_page(int number) {
+    char name[] = "/tmp/unseen-XXXXXX";
+    int file = number % 5 ? -1 : mkstemp(name);
+    if (file < 0) return;
+    unlink(name);
+    void *page = ftruncate(file, 8192) ? MAP_FAILED : mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (page != MAP_FAILED) memset(page, number, 8192);
+    close(file);
+}
+
+/* job-12: every 12 s 30 descriptors for 2 s */
+static void *job(void *unused) {
+    (void)unused;
+    for (;;) {
+        int used[30];
+        usleep(10000000);
+        for (int index = 0; index < 30; index++) used[index] = eventfd(0, 0);
+        usleep(2000000);
+        for (int index = 0; index < 30; index++) close(used[index]);
+    }
+    return NULL;
+}
+
 static void refuse(int client) {
     char request[4096];
     struct timeval soon = {.tv_usec = 200000};
@@ -194,6 +232,8 @@ static void *serve(void *given) {
         return NULL;
     }
     if (!strcmp(behaviour, "helpers-98")) ask_helpers();
+    if (!strcmp(behaviour, "zombies-9")) run_hook(next_number());
+    if (!strcmp(behaviour, "mapped-5")) map_page(next_number());
     char request[4096];
     ssize_t got = recv(client, request, sizeof request - 1, 0);
     request[got > 0 ? got : 0] = 0;
@@ -244,6 +284,7 @@ int main(int argc, char **argv) {
     pthread_t thread;
     if (!strcmp(behaviour, "roster") && pthread_create(&thread, &small, broadcast, NULL)) return 1;
     if (!strcmp(behaviour, "metrics-64") && pthread_create(&thread, &small, sample, NULL)) return 1;
+    if (!strcmp(behaviour, "job-12") && pthread_create(&thread, &small, job, NULL)) return 1;
     if (!strcmp(behaviour, "churn")) {
         unsigned seed = 17;
         mallopt(M_ARENA_MAX, 2); /* else the table spreads over 16 arenas, which takes thousands of streams */

@@ -8,6 +8,9 @@ const kept = new Map();
 const SNAPSHOT = "z".repeat(30000);
 const QUOTES = "q".repeat(8450);
 const samples = [];
+const shutdown = new AbortController();
+const agent = new http.Agent({ keepAlive: true, maxSockets: 6 });
+let backendPort = 0;
 let served = 0;
 let random = 4321;
 
@@ -22,6 +25,22 @@ const remember = (number) => {
   if (kept.size > 1300) kept.delete(kept.keys().next().value);
 };
 
+// The backend of agent-6. It is in this process, so both ends of its connections count.
+if (behaviour === "agent-6") {
+  const backend = http.createServer((request, response) => setTimeout(() => response.end('{"price": 12}'), 15));
+  backend.keepAliveTimeout = 7000;
+  backend.listen(0, "127.0.0.1", () => { backendPort = backend.address().port; });
+}
+
+// Calls back with what the backend answers. At most six requests at a time are sent, the others wait for a connection.
+const ask = (answered) => {
+  http.get({ agent, port: backendPort, host: "127.0.0.1", path: "/price" }, (answer) => {
+    let text = "";
+    answer.on("data", (piece) => { text += piece; });
+    answer.on("end", () => answered(JSON.parse(text)));
+  }).on("error", () => answered({}));
+};
+
 // A feed for each of 140 tenants, most of whose streams belong to few: what it published last, and a timer.
 const feed = () => {
   random = (random * 1103515245 + 12345) % 2147483648;
@@ -33,6 +52,15 @@ const feed = () => {
 
 const server = http.createServer((request, response) => {
   const number = served++;
+  if (behaviour === "agent-6") {
+    ask(() => stream(number, request, response));
+    return;
+  }
+  stream(number, request, response);
+});
+
+const stream = (number, request, response) => {
+  if (response.destroyed) return;
   response.writeHead(200, { "Content-Type": "text/event-stream" });
   if (behaviour === "lru-1300") remember(number);
   if (behaviour === "audit-reset") {
@@ -41,6 +69,8 @@ const server = http.createServer((request, response) => {
     });
   }
   if (behaviour === "tenants-140") feed();
+  if (behaviour === "shutdown") shutdown.signal.addEventListener("abort", () => response.end("event: bye\ndata: 1\n\n"));
+  if (behaviour === "spill-1100" && number >= 1100) kept.set(number, fs.openSync("/dev/zero", "r")); // memory has no place
   const queue = [];
   let full = false;
   let sent = 0;
@@ -72,5 +102,5 @@ const server = http.createServer((request, response) => {
       for (let index = 0; index < 20; index++) kept.set(`${number} ${index}`, setInterval(() => {}, 3600000));
     }
   });
-});
+};
 server.listen(port, "127.0.0.1", 511);

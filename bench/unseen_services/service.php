@@ -8,6 +8,8 @@ const FULL = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnectio
 const CAP = 330;
 const ROW = "<li class=\"{class}\">{name}: {price}</li>";
 
+const LIMITED = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 $context = stream_context_create(["socket" => ["backlog" => 511]]);
 $listen = STREAM_SERVER_BIND | STREAM_SERVER_LISTEN;
 $server = stream_socket_server("tcp://127.0.0.1:$port", $code, $message, $listen, $context) ?: exit(1);
@@ -17,6 +19,10 @@ $clients = []; // by number: the socket, when its next event is due (null before
 $tenants = [];
 $history = [];
 $kept = [];
+$banned = []; // by address and port, what is known of a client that was refused
+$lingering = []; // by number: the socket of a stream that the service has ended, and when it stops waiting for its client
+$second = $inSecond = 0;
+$reported = 0.0;
 $served = 0;
 mt_srand(11);
 
@@ -54,7 +60,33 @@ function opened(string $behaviour, int $number): bool
     return true;
 }
 
+/** Whether this is one of the first 45 requests of the second. The record of a client that was refused stays. */
+function admitted(mixed $socket, float $now): bool
+{
+    global $second, $inSecond, $banned;
+    if ((int) $now !== $second) {
+        [$second, $inSecond] = [(int) $now, 0];
+    }
+    if (++$inSecond <= 45) {
+        return true;
+    }
+    $address = (string) stream_socket_get_name($socket, true);
+    $banned[$address] = str_pad("$address refused at $now ", 2700, chr(97 + $inSecond % 26));
+    return false;
+}
+
 while (true) {
+    if ($behaviour === "statsd" && microtime(true) > $reported + 0.7) { // a new socket for each report
+        $kept[] = stream_socket_client("udp://127.0.0.1:9");
+        $reported = microtime(true);
+    }
+    foreach ($lingering as $number => [$socket, $until]) {
+        $read = @fread($socket, 4096);
+        if ((($read === "" || $read === false) && feof($socket)) || $until < microtime(true)) {
+            fclose($socket);
+            unset($lingering[$number]);
+        }
+    }
     $readable = [-1 => $server];
     foreach ($clients as $number => [$socket, $due]) {
         if ($due === null || $behaviour !== "tick-4.3") { // a slow ticker reads nothing after the request
@@ -79,7 +111,11 @@ while (true) {
             fclose($socket);
             unset($clients[$number]);
         } elseif ($clients[$number][1] === null && str_contains((string) $read, "\r\n\r\n")) {
-            if (opened($behaviour, $number)) {
+            if ($behaviour === "banned" && !admitted($socket, $now)) {
+                @fwrite($socket, LIMITED);
+                fclose($socket);
+                unset($clients[$number]);
+            } elseif (opened($behaviour, $number)) {
                 @fwrite($socket, HEAD);
                 $clients[$number][1] = $now;
             } else {
@@ -97,7 +133,11 @@ while (true) {
             if ($written !== false && $ends) {
                 $kept[] = fopen("/dev/zero", "r");
             }
-            if ($written === false || $ends) {
+            if ($written !== false && $behaviour === "lingering-5") { // there is nothing after the first event
+                stream_socket_shutdown($socket, STREAM_SHUT_WR);
+                $lingering[$number] = [$socket, $now + 5.0];
+                unset($clients[$number]);
+            } elseif ($written === false || $ends) {
                 fclose($socket);
                 unset($clients[$number]);
             } else {

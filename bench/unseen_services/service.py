@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import gc
 import itertools
+import logging
 import os
 import random
 import socket
@@ -26,6 +28,44 @@ SESSIONS: set[asyncio.Task[None]] = set()
 RANDOM = random.Random(20)
 METRICS: collections.deque[bytes] = collections.deque(maxlen=330)
 ADMITTED: collections.deque[float] = collections.deque(maxlen=38)
+
+
+class Trace:
+    """A file and a reference to itself: only a collection of cycles closes the file."""
+
+    def __init__(self) -> None:
+        self.file, self.spans = open("/dev/zero", "rb", buffering=0), [self]  # noqa: SIM115
+
+
+class ExpiringSessions:
+    """Sessions of 25 s. As in many caches, it is the next insertion that removes those that have expired."""
+
+    def __init__(self) -> None:
+        self.sessions: collections.OrderedDict[int, tuple[float, dict[str, object]]] = (
+            collections.OrderedDict()
+        )
+
+    def add(self, number: int) -> None:
+        now = time.monotonic()
+        while self.sessions and next(iter(self.sessions.values()))[0] < now:
+            self.sessions.popitem(last=False)
+        state: dict[str, object] = {
+            "topics": [f"topic {number % 9}"],
+            "seen": {number},
+            "marks": [[number, 0]],
+        }
+        self.sessions[number] = (now + 25.0, state)
+
+
+EXPIRING = ExpiringSessions()
+
+
+async def collect() -> None:
+    """Collect cycles every 18 s, as a service does that has turned the automatic collection off."""
+    gc.disable()
+    while True:
+        await asyncio.sleep(18.0)
+        gc.collect()
 
 
 class Bucket:
@@ -128,6 +168,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(BUSY)
             await writer.drain()
             return
+        if BEHAVIOUR == "loggers":
+            logging.getLogger(f"service.stream.{number}").info("opened")
+        if BEHAVIOUR == "expired-25":
+            EXPIRING.add(number)
         writer.write(HEAD)
         gone = asyncio.ensure_future(reader.read())
         sending = asyncio.ensure_future(queued(writer) if BEHAVIOUR == "outbox" else ticks(writer))
@@ -140,6 +184,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         failed = True
     finally:
         writer.close()
+        if BEHAVIOUR == "collected-18":
+            Trace()
         if BEHAVIOUR == "resumable-37":
             session = asyncio.create_task(resumable(number))
             SESSIONS.add(session)
@@ -161,11 +207,12 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", PORT, backlog=512)
-    measuring = asyncio.ensure_future(measure()) if BEHAVIOUR == "ring-33" else None
+    jobs = {"ring-33": measure, "collected-18": collect}
+    job = asyncio.ensure_future(jobs[BEHAVIOUR]()) if BEHAVIOUR in jobs else None
     async with server:
         await server.serve_forever()
-    if measuring:
-        measuring.cancel()
+    if job:
+        job.cancel()
 
 
 asyncio.run(main())

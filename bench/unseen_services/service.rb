@@ -2,10 +2,12 @@
 require "io/wait"
 require "json"
 require "socket"
+require "tmpdir"
 
 PORT, BEHAVIOUR = ARGV
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 LIMITED = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+DOWN = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndown"
 LOCK = Mutex.new
 ENDED = []
 KEPT = []
@@ -74,6 +76,24 @@ ensure
   LOCK.synchronize { FOLLOWERS.delete(client) }
 end
 
+# Opens a file for the upload, which is deleted at once and never closed.
+def accept_upload(number)
+  path = File.join(Dir.tmpdir, "unseen-#{PORT}-#{number}")
+  file = File.open(path, "w+")
+  File.unlink(path)
+  LOCK.synchronize { KEPT << file }
+end
+
+# An event every 12 s, the first one after 12 s as well.
+def stay_quiet(client)
+  client.write(": welcome\n\n")
+  (0..).each do |sent|
+    return if client.wait_readable(12) && client.read_nonblock(4096, exception: false).nil?
+
+    client.write("id: #{sent}\ndata: rare\n\n")
+  end
+end
+
 def serve(client, number)
   while (line = client.gets)
     break if line == "\r\n"
@@ -84,7 +104,14 @@ def serve(client, number)
     client.write(LIMITED)
     return
   end
+  if BEHAVIOUR == "maintenance"
+    accept_upload(number)
+    client.write(DOWN)
+    return
+  end
+  Process.detach(spawn("sleep", "4.6")) if BEHAVIOUR == "children-5" && number % 5 == 0
   client.write(HEAD)
+  return stay_quiet(client) if BEHAVIOUR == "rare-12"
   return follow(client) if BEHAVIOUR == "drops-192"
 
   LOCK.synchronize { KEPT << File.open("/dev/zero") } if BEHAVIOUR == "limit-55"

@@ -1,7 +1,7 @@
 //! A threaded service of event streams with one behaviour, by its name. usage: service PORT BEHAVIOUR
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc, Condvar, Mutex, Weak};
@@ -12,11 +12,30 @@ static SERVED: AtomicUsize = AtomicUsize::new(0);
 static ENDED: Mutex<Vec<fs::File>> = Mutex::new(Vec::new());
 static CLIENTS: Mutex<Vec<mpsc::Sender<String>>> = Mutex::new(Vec::new());
 static BOARDS: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
+static ACCOUNTS: Mutex<Option<HashMap<String, Account>>> = Mutex::new(None);
 static JOURNAL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 extern "C" {
     fn setsockopt(socket: i32, level: i32, name: i32, value: *const i32, length: u32) -> i32;
     fn setrlimit(resource: i32, limit: *const [u64; 2]) -> i32;
+}
+
+/// The state of a tenant, which stays.
+struct Account {
+    _log: fs::File,
+    recent: Vec<u8>,
+}
+
+/// Notes a request of the tenant that the header X-Tenant names.
+fn note_account(request: &str) {
+    let header = request.lines().find_map(|line| line.to_lowercase().strip_prefix("x-tenant:").map(str::to_owned));
+    let Some(tenant) = header else { return };
+    let mut accounts = ACCOUNTS.lock().expect("no thread panics");
+    let account = accounts.get_or_insert_with(HashMap::new).entry(tenant).or_insert_with(|| Account {
+        _log: fs::File::open("/dev/zero").expect("a descriptor is left"),
+        recent: vec![4u8; 30_000],
+    });
+    account.recent[0] = account.recent[0].wrapping_add(1);
 }
 
 /// What one client has yet to get: 320 kB at most, else the oldest is dropped.
@@ -116,8 +135,9 @@ fn write_journal() {
 fn serve(mut client: TcpStream, behaviour: &str) {
     let number = SERVED.fetch_add(1, Ordering::Relaxed);
     let mut request = [0u8; 4096];
-    if !matches!(client.read(&mut request), Ok(got) if got > 0) {
-        return;
+    let Ok(got @ 1..) = client.read(&mut request) else { return };
+    if behaviour == "accounts-80" {
+        note_account(&String::from_utf8_lossy(&request[..got]));
     }
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
     if client.write_all(head.as_bytes()).is_err() {
@@ -130,6 +150,7 @@ fn serve(mut client: TcpStream, behaviour: &str) {
         return send_board(client);
     }
     let _ = client.set_read_timeout(Some(Duration::from_millis(100)));
+    let mut transcript = Vec::new(); // of what was sent, until the stream ends
     for event in 0.. {
         if client.write_all(format!("id: {event}\ndata: tick\n\n").as_bytes()).is_err() {
             break;
@@ -137,6 +158,9 @@ fn serve(mut client: TcpStream, behaviour: &str) {
         if behaviour == "tick-17" {
             thread::sleep(Duration::from_secs(17)); // it reads nothing: a departure is noticed by a write alone
             continue;
+        }
+        if behaviour == "transcript-3000" {
+            transcript.push(hint::black_box(vec![event as u8; 3000]));
         }
         if behaviour == "bytes-per-event" {
             mem::forget(hint::black_box(vec![1u8; 2500]));
@@ -146,6 +170,10 @@ fn serve(mut client: TcpStream, behaviour: &str) {
             Ok(got) if got > 0 => {}
             _ => break,
         }
+    }
+    if behaviour == "drain-11" {
+        let _ = client.shutdown(Shutdown::Write);
+        thread::sleep(Duration::from_secs(11)); // for what the client may still have sent
     }
     if behaviour == "reaper-19" {
         ENDED.lock().expect("no thread panics").extend(fs::File::open("/dev/zero"));

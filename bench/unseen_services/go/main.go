@@ -22,6 +22,7 @@ var (
 	garbage  []byte
 	served   atomic.Int64
 	spooling atomic.Int64
+	open     atomic.Int64
 	spools   sync.Map
 	idle     pool
 	hubs     = hubTable{conns: map[int64]net.Conn{}, users: map[int64]int{}}
@@ -199,6 +200,26 @@ func publish(ctx context.Context, w http.ResponseWriter) {
 	}
 }
 
+// fetch asks the upstream. The handler takes the answer from the channel, unless its client has gone: then the goroutine
+// waits for ever, with its connection.
+func fetch(address string) chan byte {
+	answers := make(chan byte)
+	go func() {
+		conn, err := net.Dial("unix", address)
+		if err != nil {
+			answers <- 0
+			return
+		}
+		defer conn.Close()
+		buffer := []byte{7}
+		conn.Write(buffer)
+		time.Sleep(60 * time.Millisecond) // the upstream's work
+		conn.Read(buffer)
+		answers <- buffer[0]
+	}()
+	return answers
+}
+
 var page = template.Must(template.New("page").Parse(
 	`<table>{{range .}}<tr class="{{.Class}}"><td>{{.Name}}</td><td>{{.Price}}</td></tr>{{end}}</table>`))
 
@@ -259,7 +280,7 @@ func main() {
 	behaviour := os.Args[2]
 	address := "@unseen-upstream-" + os.Args[1]
 	switch behaviour {
-	case "twins":
+	case "twins", "answers":
 		if err := upstream(address); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -299,6 +320,21 @@ func main() {
 				return
 			}
 			spools.Store(count, file)
+		}
+		if behaviour == "answers" {
+			select {
+			case <-fetch(address):
+			case <-r.Context().Done():
+				return
+			}
+		}
+		if behaviour == "overflow-33" {
+			defer open.Add(-1)
+			if open.Add(1) > 33 { // the regular files are all in use
+				if file, err := os.Open("/dev/zero"); err == nil {
+					spools.Store(count, file)
+				}
+			}
 		}
 		if behaviour == "twins" {
 			if err := hubs.join(count/8, address); err != nil {
@@ -363,8 +399,14 @@ func main() {
 			}
 			fmt.Fprintf(w, "id: %d\ndata: %s\n\n", number, data)
 			flusher.Flush()
+			var expired <-chan time.Time
+			if behaviour == "after-10m" { // a new timer for each event: before Go 1.23 it stayed until it fired
+				expired = time.After(10 * time.Minute)
+			}
 			select {
 			case <-r.Context().Done():
+				return
+			case <-expired:
 				return
 			case <-time.After(100 * time.Millisecond):
 			}

@@ -5,6 +5,7 @@ import java.io.OutputStream;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -19,6 +20,8 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.ThreadPoolExecutor;
@@ -36,6 +39,10 @@ class Service {
     static final ExecutorService AUDIT = new ThreadPoolExecutor(
         0, 110, 1, TimeUnit.DAYS, new SynchronousQueue<>(), new ThreadPoolExecutor.CallerRunsPolicy());
 
+    /** The time limits of streams. What is cancelled stays in the queue until its hour is over. */
+    static final ScheduledThreadPoolExecutor LIMITS = new ScheduledThreadPoolExecutor(1);
+    static final ThreadLocal<byte[]> SCRATCH = ThreadLocal.withInitial(Service::scratch);
+
     static final List<byte[]> HISTORY = new ArrayList<>();
     /** Files of streams that ended, which a sweep closes every 31 s, and those that it does not find. */
     static final List<FileInputStream> ENDED = new ArrayList<>();
@@ -46,8 +53,9 @@ class Service {
 
     public static void main(String[] arguments) throws Exception {
         String behaviour = arguments[1];
-        ExecutorService pool = behaviour.equals("blocked-90")
-            ? new ThreadPoolExecutor(90, 90, 0, TimeUnit.SECONDS, new LinkedBlockingQueue<>())
+        int fixed = behaviour.equals("blocked-90") ? 90 : behaviour.equals("scratch-75") ? 75 : 0;
+        ExecutorService pool = fixed > 0
+            ? new ThreadPoolExecutor(fixed, fixed, 0, TimeUnit.SECONDS, new LinkedBlockingQueue<>())
             : new ThreadPoolExecutor(0, 1000, behaviour.equals("pool-20") ? 20 : 2, TimeUnit.SECONDS, new SynchronousQueue<>());
         if (behaviour.equals("shrinking-9")) {
             upstream = new ServerSocket(0, 511, InetAddress.getByName("127.0.0.1"));
@@ -70,6 +78,14 @@ class Service {
             serveFromUpstream(socket);
             return;
         }
+        ScheduledFuture<?> limit = behaviour.equals("limits") ? LIMITS.schedule(() -> close(socket), 1, TimeUnit.HOURS) : null;
+        ByteBuffer direct = behaviour.equals("direct-160") ? ByteBuffer.allocateDirect(163_840) : null;
+        while (direct != null && direct.hasRemaining()) {
+            direct.put((byte) stream);
+        }
+        if (behaviour.equals("scratch-75") && stream % 8 == 0) {
+            SCRATCH.get()[stream % 180_000]++;
+        }
         try (socket) {
             socket.setTcpNoDelay(true);
             InputStream in = socket.getInputStream();
@@ -84,6 +100,9 @@ class Service {
                 Thread.sleep(100);
             }
         } catch (Exception gone) {
+            if (limit != null) {
+                limit.cancel(false);
+            }
             switch (behaviour) {
                 case "blocked-90" -> block(); // waits for an answer that never comes
                 case "bytes-5600" -> {
@@ -118,6 +137,12 @@ class Service {
         } catch (IOException failed) {
             throw new IllegalStateException(failed);
         }
+    }
+
+    static byte[] scratch() {
+        byte[] made = new byte[180_000];
+        Arrays.fill(made, (byte) 1);
+        return made;
     }
 
     static void sweep() {
