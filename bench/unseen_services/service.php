@@ -19,7 +19,7 @@ $clients = []; // by number: the socket, when its next event is due (null before
 $tenants = [];
 $history = [];
 $kept = [];
-$banned = []; // by address and port, what is known of a client that was refused
+$banned = []; // what is known of each client that was refused
 $lingering = []; // by number: the socket of a stream that the service has ended, and when it stops waiting for its client
 $second = $inSecond = 0;
 $reported = 0.0;
@@ -71,7 +71,7 @@ function admitted(mixed $socket, float $now): bool
         return true;
     }
     $address = (string) stream_socket_get_name($socket, true);
-    $banned[$address] = str_pad("$address refused at $now ", 2700, chr(97 + $inSecond % 26));
+    $banned[] = str_pad("$address refused at $now ", 2700, chr(97 + $inSecond % 26));
     return false;
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.unseen import ROWS, SERVICES, Row, line, right
+from bench.unseen import ROWS, SERVICES, Row, guarded, line, right
 
 LEAKY = Row("go", "x", "a file per stream", ("connection", "answered-stream"))
 HEALTHY = Row("go", "y", "nothing", held_back=True)
@@ -43,6 +45,17 @@ def test_a_verdict_is_right_when_outcome_and_driver_are_the_planted_ones(
 ) -> None:
     assert right(row, given) is ok
     assert line(row, given).endswith("| right |" if ok else "| **wrong** |")
+
+
+def test_a_row_is_guarded_with_its_own_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    row = Row("ruby", "x", "a file for each of 80 tenants", options=("--clients", "80"))
+    assert guarded(row, tmp_path, "2m", None)["outcome"] == "none"
+    (command,) = commands
+    service = command.index("--")
+    assert command[service - 2 : service] == ["--clients", "80"]
+    assert command[service + 1] == "ruby"
 
 
 def test_half_of_the_services_are_held_back_and_every_behaviour_is_in_its_source() -> None:
