@@ -18,12 +18,12 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.limit import limit_of
 from harness.core.judge.moments import answered, moments
-from harness.core.judge.one_count import STEEP
+from harness.core.judge.one_count import CACHE, STEEP
 from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
 from harness.core.judge.retention import MARGIN, STILL_READINGS
 from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unserved import last_load, recovery, was_given_up, was_retried
-from harness.core.metric import Key
+from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
 from harness.core.time_left import (
@@ -81,7 +81,9 @@ def confirm_retained(
         ):
             return Search()
         step = (
-            design.certifying_load(trial, goal, _streams_before_wait(trial, suspected)) if goal.vary else None
+            design.certifying_load(trial, goal, _streams_before_wait(trial, suspected, releasing))
+            if goal.vary
+            else None
         )
         if goal.vary and not suspected and _loads_exceed_pool(trial, goal, releasing):
             step = design.certifying_load(trial, goal, math.inf)
@@ -143,10 +145,15 @@ def _unasked_seconds(trial: Trial) -> float:
     return trial.observations[-1].ended - left
 
 
-def _streams_before_wait(trial: Trial, suspected: Mapping[Key, Assessed]) -> float:
+def _streams_before_wait(
+    trial: Trial, suspected: Mapping[Key, Assessed], releasing: Mapping[Key, Assessed]
+) -> float:
     """Answered streams after which a wait begins: enough for the 95 % bound. Growth that differs from cycle to cycle
-    and never fell could also be state for each of many tenants, and then falls as more streams come."""
+    and never fell could also be state for each of many tenants, and then falls as more streams come. Objects that
+    remain after a release could be in a cache until more streams were served than it has entries."""
     wanted = EXPECTED_LEAKS_AT_95 / trial.sensitivity
+    if any(key.kind in EXACT_MEMORY_KINDS for key in releasing):
+        wanted = max(wanted, CACHE)
     uneven = [
         one.total
         for key, one in suspected.items()

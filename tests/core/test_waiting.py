@@ -13,11 +13,12 @@ from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.memory import MEMORY
+from harness.core.judge.one_count import CACHE
 from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.metric import Key
 from harness.core.plan import next_step
 from harness.core.record import Trial
-from tests.core.series import FDS, observation, trial
+from tests.core.series import FDS, OBJECTS, observation, trial
 
 THREADS = Key("threads")
 GOAL = Goal(300, 50, 1.0, ("/",), disconnect="mixed", max_seconds=120.0, retention=60.0)
@@ -90,10 +91,22 @@ def test_uneven_growth_gets_more_streams_before_a_wait(
 ) -> None:
     """State for each of 1,900 tenants grew by 0.4 per stream, and unevenly, when the wait began."""
     one = Assessed("suspected", 1.0, "", total, 2000.0, factor, constant=constant)
-    assert waiting._streams_before_wait(trial([10.0] * 8), {FDS: one}) == streams
+    assert waiting._streams_before_wait(trial([10.0] * 8), {FDS: one}, {}) == streams
     swept = trial([110.0, 210.0, 206.0, 306.0])
-    assert waiting._streams_before_wait(swept, {FDS: one}) == 3_200.0, "state of tenants does not fall"
-    assert waiting._streams_before_wait(trial([110.0, 210.0, 207.0, 306.0]), {FDS: one}) == streams, "jitter"
+    assert waiting._streams_before_wait(swept, {FDS: one}, {}) == 3_200.0, "state of tenants does not fall"
+    assert waiting._streams_before_wait(trial([110.0, 210.0, 207.0, 306.0]), {FDS: one}, {}) == streams, (
+        "jitter"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "streams"), [(OBJECTS, CACHE), (Key("memory", "heap-bytes"), CACHE), (FDS, 3_200.0)]
+)
+def test_what_remains_after_a_release_is_no_cache_once_more_streams_were_served(
+    key: Key, streams: float
+) -> None:
+    """A Java service left one object for each of 4,050 streams, beside what its idle threads released: 46 too few."""
+    assert waiting._streams_before_wait(trial([10.0] * 8), {}, {key: released(6.0)}) == streams
 
 
 @pytest.mark.parametrize(("closed", "settle"), [(33.0, False), (33.1, True)])
