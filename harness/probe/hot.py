@@ -157,7 +157,10 @@ class HotProcess:
         return f"task/{other}/" if other else ""
 
     def _living_task(self) -> str:
-        tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.dir)
+        try:
+            tasks = os.open("task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.dir)
+        except PROCESS_EXITED:
+            return ""
         try:
             # Any living thread will do: all threads of a process share its descriptors and its memory.
             for tid in os.listdir(tasks):  # noqa: PTH208 - by descriptor
@@ -167,6 +170,8 @@ class HotProcess:
                     continue
                 if fields[0] not in (b"Z", b"X") and not int(fields[6]) & EXITING:
                     return tid
+        except PROCESS_EXITED:
+            pass
         finally:
             os.close(tasks)
         return ""

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 
 from harness.probe.descriptors import Tally
-from harness.probe.hot import HotProcess
+from harness.probe.hot import PROCESS_EXITED, HotProcess
 
 
 def _read_all(process: HotProcess, name: str) -> bytes:
@@ -39,12 +39,17 @@ def mappings(process: HotProcess, tally: Tally) -> None:
 def memory(process: HotProcess, sizes: Counter[str], unreadable: list[str]) -> None:
     """Add its ``anonymous``, ``uss`` and ``rss`` (bytes), from smaps_rollup. If that may not be
     read, ``anonymous`` and ``rss`` come from ``status``, which every user may read, and ``unreadable`` says so.
+    A process that has exited holds nothing.
     """
     try:
         _add(_read_all(process, "smaps_rollup"), _ROLLUP, sizes)
+    except PROCESS_EXITED:
+        return
     except OSError as error:
         try:
             _add(_read_all(process, "status"), _STATUS, sizes)
+        except PROCESS_EXITED:
+            return
         except OSError:
             unreadable.append(f"memory of pid {process.pid}: {error.strerror}")
             return

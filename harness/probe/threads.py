@@ -17,7 +17,10 @@ def threads(process: HotProcess, tally: Tally) -> int:
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     switches = 0
-    tasks = os.open("task", flags, dir_fd=process.dir)
+    try:
+        tasks = os.open("task", flags, dir_fd=process.dir)
+    except PROCESS_EXITED:
+        return 0
     try:
         # Leaked threads have the highest ids.
         for tid in reversed(os.listdir(tasks)):  # noqa: PTH208 - by descriptor

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,6 +18,7 @@ from harness.core.metric import Key
 from harness.core.sample import Census
 from harness.probe import sockets as sockets_module
 from harness.probe.census import census
+from harness.probe.hot import HotProcess
 from harness.probe.lines import census_line, census_of
 from harness.probe.links import links
 from harness.probe.sockets import inbound
@@ -424,6 +426,44 @@ def test_a_process_that_has_ended_has_no_census() -> None:
     for taken in (zombie, census(child.pid, at=1.0)):
         assert levels(taken) == {}
         assert "has exited" in taken.unreadable[0]
+
+
+@pytest.mark.parametrize("stage", ["read", "descriptors", "mappings", "memory", "threads"])
+def test_a_child_may_be_reaped_at_any_moment_of_a_census(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening ``task`` in the folder of a process that has been reaped ended the run of a service with short-lived
+    children."""
+    module = sys.modules["harness.probe.census"]
+    whole = HotProcess.read if stage == "read" else getattr(module, stage)
+    with ScriptedProcess() as scripted:
+        scripted.run("import subprocess; child = subprocess.Popen(['sleep', '60'])")
+
+        def reaped_first(*args: Any) -> Any:
+            if stage == "descriptors" or args[0].pid != scripted.pid:
+                scripted.run("child.kill(); child.wait()")
+            return whole(*args)
+
+        if stage == "read":
+            monkeypatch.setattr(HotProcess, "read", reaped_first)
+        else:
+            monkeypatch.setattr(module, stage, reaped_first)
+        taken = census(scripted.pid, at=1.0)
+        monkeypatch.undo()
+        after = census(scripted.pid, at=2.0)
+    assert taken.unreadable == ()
+    assert taken.processes == (1 if stage == "read" else 2)
+    assert taken.threads == after.threads
+    assert taken.fds == after.fds or stage not in ("read", "descriptors")
+
+
+def test_a_main_thread_that_is_reaped_with_its_process_has_no_living_one() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    process = HotProcess(child.pid)
+    try:
+        child.kill()
+        child.wait()
+        assert process._living_task() == ""
+    finally:
+        process.close()
 
 
 def test_tables_are_found_after_the_main_thread_exited() -> None:
