@@ -23,7 +23,7 @@ from harness.core.errors import (
     OptionError,
     StoreError,
 )
-from harness.core.units import nearest, shown
+from harness.core.units import did_you_mean, shown
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
@@ -173,7 +173,7 @@ def _near(error: click.ClickException) -> str:
     unknown = re.fullmatch(r"No such command '(.{1,100})'\.", error.format_message())
     if context is None or unknown is None or not isinstance(context.command, click.Group):
         return ""
-    return nearest(unknown[1], context.command.list_commands(context))
+    return did_you_mean(unknown[1], context.command.list_commands(context))
 
 
 def directory_exists() -> bool:

@@ -25,7 +25,7 @@ from harness.core.judge import connected_findings
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import RunRecord, Trial
-from harness.core.units import nearest
+from harness.core.units import did_you_mean
 from harness.core.verdict import Outcome
 from harness.experiment.reports import uncovered
 from harness.store.write import replace_file
@@ -145,7 +145,7 @@ def _chosen(record: RunRecord, only: str | None) -> Sequence[Trial]:
     names = [trial.name for trial in record.trials]
     if only is not None and only not in names:
         raise ConfigError(
-            f"--trial {only!r}: not in this run; expected one of {', '.join(names)}{nearest(only, names)}"
+            f"--trial {only!r}: not in this run; expected one of {', '.join(names)}{did_you_mean(only, names)}"
         )
     return [trial for trial in record.trials if only in (None, trial.name)]
 

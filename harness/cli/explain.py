@@ -11,7 +11,7 @@ from harness.cli.saved import INVALID, judged_again, redact_option, saved_record
 from harness.cli.streams import line, working_directory
 from harness.core.errors import ConfigError, StoreError
 from harness.core.record import as_ended
-from harness.core.units import nearest
+from harness.core.units import did_you_mean
 from harness.report.reasoning import reasoning
 from harness.report.terminal import show_verdict
 
@@ -43,4 +43,4 @@ def command(run: Path, metric: str, redact: tuple[str, ...]) -> None:
             printed = True
             console.print(line(text), markup=False, soft_wrap=True)
     if metric and not printed:
-        raise ConfigError(f"--metric {metric!r}: not measured in this run{nearest(metric, known)}")
+        raise ConfigError(f"--metric {metric!r}: not measured in this run{did_you_mean(metric, known)}")

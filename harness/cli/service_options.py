@@ -72,7 +72,7 @@ LOAD = (
                  help="Streams that a load generator opens at once; the next follow as responses arrive, or after "
                  "0.1 s."),
     click.option("--events", type=click.IntRange(0), default=1, show_default=True,
-                 help="Disconnect after N events (or answers); 0: stay for the whole dwell."),
+                 help="Disconnect after N events (or responses); 0: stay for the whole dwell."),
     click.option("--dwell", type=TIME, default="2s", show_default=True, metavar="TIME",
                  help="Maximum duration of a stream."),
     click.option("--hold", type=TIME_OR_ZERO, default="5s", show_default=True, metavar="TIME",

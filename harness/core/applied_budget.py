@@ -9,7 +9,7 @@ from harness.core.budget import Budget, merge_budgets, shared
 from harness.core.budget_file import BudgetFile, one_of
 from harness.core.errors import ConfigError, OptionError
 from harness.core.note import Note, NoteKind
-from harness.core.units import nearest
+from harness.core.units import did_you_mean
 
 
 def applied(
@@ -28,7 +28,7 @@ def applied(
             f"{first.reason}; remove it, or set a new date"
         )
     if profile is not None and profile not in file.profiles:
-        near = nearest(profile, file.profiles)
+        near = did_you_mean(profile, file.profiles)
         raise OptionError(
             "profile",
             profile,

@@ -28,7 +28,7 @@ from typing import Any
 from harness.core.budget import Budget
 from harness.core.errors import ConfigError
 from harness.core.metric import METRICS, Key
-from harness.core.units import MAX_TEXT, count, duration, nearest, per_unit, size
+from harness.core.units import MAX_TEXT, count, did_you_mean, duration, per_unit, size
 
 Place = tuple[str | int, ...]
 Where = Callable[[Place], str]
@@ -84,10 +84,10 @@ class BudgetFile:
 
 
 def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
-    """Check every value. Raises ConfigError: place, value, what was expected, the nearest valid name."""
+    """Check every value. Raises ConfigError: place, value, what was expected, and the most similar valid name."""
     for name in data:
         if name not in SECTIONS:
-            raise _wrong(where((name,)), f"table {name!r}", one_of(SECTIONS), nearest(name, SECTIONS))
+            raise _wrong(where((name,)), f"table {name!r}", one_of(SECTIONS), did_you_mean(name, SECTIONS))
     profiles = _named(data.get("profile", {}), "profile", where)
     return BudgetFile(
         source=source,
@@ -189,11 +189,11 @@ def growth(key: str, text: Any, where: str) -> tuple[float, str]:
 
 
 def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
-    """A metric, or metric/kind. Raises ConfigError with the nearest valid name."""
+    """A metric, or metric/kind. Raises ConfigError with the most similar valid name."""
     key = Key.parse(name)
     if key.metric not in METRICS:
         valid = [*METRICS, *others]
-        raise _wrong(where, f"metric {name!r}", one_of(valid), nearest(key.metric, valid))
+        raise _wrong(where, f"metric {name!r}", one_of(valid), did_you_mean(key.metric, valid))
     if "/" in name and not key.kind:
         raise _wrong(where, f"metric {name!r}", f"a kind after the slash, or {key.metric!r} alone")
     if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
@@ -205,7 +205,7 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
                 where, f"kind {key.kind!r} of fds", "a descriptor class", f"; did you mean {close[0]!r}?"
             )
     if key.metric == "memory" and key.kind and key.kind not in MEMORY_KINDS:
-        near = nearest(key.kind, MEMORY_KINDS)
+        near = did_you_mean(key.kind, MEMORY_KINDS)
         raise _wrong(where, f"kind {key.kind!r} of memory", one_of(MEMORY_KINDS), near)
     return name
 
@@ -226,7 +226,7 @@ def _exemptions(entries: Any, where: Where, profiles: Iterable[str]) -> tuple[Ex
     for index, one in enumerate(found):
         # An exception for an unknown profile or a malformed path would silently have no effect.
         if one.profile is not None and one.profile not in profiles:
-            here, near = where(("exception", index, "profile")), nearest(one.profile, profiles)
+            here, near = where(("exception", index, "profile")), did_you_mean(one.profile, profiles)
             raise _wrong(
                 here, f"profile = {one.profile!r}", f"a [profile] of this file: {one_of(profiles)}", near
             )
@@ -240,7 +240,7 @@ def _exemption(entry: Any, place: Place, where: Where) -> Exemption:
     table = _table(entry, place, where)
     for name in table:
         if name not in EXCEPTION_FIELDS:
-            near = nearest(name, EXCEPTION_FIELDS)
+            near = did_you_mean(name, EXCEPTION_FIELDS)
             raise _wrong(where((*place, name)), f"{name!r} in [[exception]]", one_of(EXCEPTION_FIELDS), near)
     for name in ("metric", "allow", "reason", "expires"):
         if name not in table:

@@ -37,7 +37,7 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
     return f"{shown} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
-def nearest(word: str, names: Iterable[str]) -> str:
+def did_you_mean(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'fds'?`` for the valid name that is most like ``word``, or nothing."""
     # The comparison is quadratic in the length, and no valid name is that long.
     short = [name for name in names if len(name) <= MAX_TEXT]
@@ -118,7 +118,7 @@ def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
     word = SYNONYMS.get(word, word)
     if word not in PER:
         raise ConfigError(
-            f"{name} {text!r}: per {found[2]!r}; expected per {_listed(PER)}{nearest(word, PER)}"
+            f"{name} {text!r}: per {found[2]!r}; expected per {_listed(PER)}{did_you_mean(word, PER)}"
         )
     many = int(found[1] or 1)
     if many == 0:

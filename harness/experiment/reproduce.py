@@ -23,7 +23,7 @@ from harness.core.errors import OptionError, TargetError
 from harness.core.plan import Goal, Stop, next_step
 from harness.core.record import About, Trial
 from harness.core.stats.ratio import MIN_RUNS, factor
-from harness.core.units import counted, nearest
+from harness.core.units import counted, did_you_mean
 from harness.core.verdict import Outcome
 from harness.experiment.broker import BrokerSetup
 from harness.experiment.guard import goal_of
@@ -153,7 +153,7 @@ def choose(specs: Mapping[str, ProfileSpec], names: Sequence[str]) -> list[Profi
             raise OptionError(
                 "profile",
                 name,
-                f"no such profile{nearest(name, specs)}; expected one of: {', '.join(sorted(specs))}",
+                f"no such profile{did_you_mean(name, specs)}; expected one of: {', '.join(sorted(specs))}",
             )
     return [specs[name] for name in names]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from harness.core.errors import ConfigError
-from harness.core.units import nearest
+from harness.core.units import did_you_mean
 from harness.no_leaks.snapshot import KINDS
 
 
@@ -26,7 +26,7 @@ class Ignore:
     def __post_init__(self) -> None:
         text = f"Ignore({self.kind!r}, {self.match!r}, {self.reason!r})"
         if self.kind not in ("*", *KINDS):
-            hint = nearest(str(self.kind), KINDS)
+            hint = did_you_mean(str(self.kind), KINDS)
             raise ConfigError(f"{text}: kind {self.kind!r}; expected * or one of {', '.join(KINDS)}{hint}")
         if not isinstance(self.match, str):
             raise ConfigError(f"{text}: expected a shell pattern such as '*eventfd*'")

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.core.budget import Budget
 from harness.core.errors import ConfigError
-from harness.core.units import duration, nearest, rate, size
+from harness.core.units import did_you_mean, duration, rate, size
 from harness.experiment.options import OPTIONS
 
 TIMES = ("max_time", "retention", "dwell", "settle", "hold", "settle_timeout", "stall_after", "ready_timeout")
@@ -49,7 +49,7 @@ def check_names(given: Mapping[str, Any]) -> None:
     for name in given:
         if name not in ARGUMENTS:
             raise ConfigError(
-                f"guard({name}=…): no such argument; expected an option{nearest(name, ARGUMENTS)}"
+                f"guard({name}=…): no such argument; expected an option{did_you_mean(name, ARGUMENTS)}"
             )
 
 
@@ -83,7 +83,7 @@ def check_budget(budget: object) -> None:
         raise ConfigError(f"guard(budget={budget!r}): expected a mapping such as {{'fds': '0/connection'}}")
 
 
-def read(name: str, value: Any) -> Any:
+def convert(name: str, value: Any) -> Any:
     """The value of another argument: texts of times, rates and paths are taken too. Raises ConfigError."""
     if isinstance(value, str) and name in TIMES:
         return duration(f"guard({name}=…)", value, zero=name == "retention")

@@ -26,7 +26,7 @@ from harness.experiment.history import keep, place_of
 from harness.experiment.options import GuardRequest, request_of, with_options
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
-from harness.plugin.arguments import addresses, check_budget, check_names, command_arguments, read
+from harness.plugin.arguments import addresses, check_budget, check_names, command_arguments, convert
 from harness.report.fact_lines import MAX_FACT
 from harness.report.facts import facts_of
 from harness.store.run_dir import safe_name
@@ -111,7 +111,7 @@ class Guard:
             )
             done = [self._once(request) for _ in range(self._repeat)]
         except HarnessError as error:
-            known = _known(url=url, command=command, more=more)
+            known = _secrets_of(url=url, command=command, more=more)
             error.args = (terminal(known.text(str(error)), MAX_FACT),)
             raise error.with_traceback(None)  # show only the line of the test  # noqa: B904
         worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
@@ -143,7 +143,7 @@ class Guard:
         given |= {
             "url": urls,
             "command": command_arguments(given["command"]),
-            "pid": read("pid", given["pid"]),
+            "pid": convert("pid", given["pid"]),
         }
         marker = dict(self._marker or {})
         profile = profile or marker.pop("profile", None)
@@ -159,7 +159,7 @@ class Guard:
                 else from_arguments(budget, f"{self._where}: guard(budget=…)")
             )
             own = merge_budgets(own, over)
-        values = {name: read(name, value) for name, value in more.items()}
+        values = {name: convert(name, value) for name, value in more.items()}
         return request_of(**given, budget=own, budget_notes=notes, profile=profile, **values)
 
     def _once(self, request: GuardRequest) -> Guarded:
@@ -167,7 +167,7 @@ class Guard:
         name = self._name if self._runs == 1 else f"{self._name}-{self._runs}"
         if request.output.out is None and self._out is not None:
             request = with_options(request, out=self._out / safe_name(name))
-        with turn():
+        with one_guard_at_a_time():
             done = guard_once(request, command=f"pytest {self._where}")
         failures = done.run.failures
         attempt("the history", lambda: _recorded(done), failures.append)
@@ -185,7 +185,7 @@ def _recorded(done: Guarded) -> None:
         keep(done.run.record, done.run.directory.path, place)
 
 
-def _known(*, url: object, command: object, more: Mapping[str, Any]) -> Redactor:
+def _secrets_of(*, url: object, command: object, more: Mapping[str, Any]) -> Redactor:
     """The secrets among the arguments of a call, of any type, because an error may quote any of them."""
     headers, body = more.get("headers"), more.get("body")
     return redactor(
@@ -210,7 +210,7 @@ def _path(url: str) -> str:
 
 
 @contextmanager
-def turn() -> Iterator[None]:
+def one_guard_at_a_time() -> Iterator[None]:
     """One guard at a time of this user on this machine: two at once would disturb each other's measurements. The lock
     is flock(2), which the kernel releases when the process exits. Raises StoreError."""
     path = Path(tempfile.gettempdir()) / f"harness-guard-{os.getuid()}.lock"

@@ -176,5 +176,5 @@ def test_of_classes_that_pass_into_each_other_the_exact_total_is_shown(
     kinds: dict[str, Assessed], shown: Key | None
 ) -> None:
     results = {FDS: leaking(1.0, 0.0, 2810), **{Key("fds", kind): one for kind, one in kinds.items()}}
-    keys = findings._shown(results)
+    keys = findings._reported_keys(results)
     assert keys == ([shown] if shown else [Key("fds", kind) for kind in kinds])

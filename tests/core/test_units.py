@@ -158,9 +158,9 @@ def test_an_invalid_rate_is_an_error(text: str) -> None:
 
 
 def test_only_a_similar_name_is_suggested() -> None:
-    assert units.nearest("fdss", ("fds", "threads")) == "; did you mean 'fds'?"
-    assert units.nearest("abcd", ("abxy", "threads")) == "; did you mean 'abxy'?", "half of it is alike"
-    assert units.nearest("abcde", ("abxyz", "threads")) == ""
+    assert units.did_you_mean("fdss", ("fds", "threads")) == "; did you mean 'fds'?"
+    assert units.did_you_mean("abcd", ("abxy", "threads")) == "; did you mean 'abxy'?", "half of it is alike"
+    assert units.did_you_mean("abcde", ("abxyz", "threads")) == ""
 
 
 @pytest.mark.parametrize(

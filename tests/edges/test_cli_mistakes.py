@@ -20,7 +20,7 @@ from harness.cli.streams import line
 from harness.config import line_numbers, loads
 from harness.core.errors import ConfigError, StoreError
 from harness.core.judge import signature
-from harness.core.units import duration, nearest, per_unit, rate, size
+from harness.core.units import did_you_mean, duration, per_unit, rate, size
 from harness.process.read import read_bounded
 from harness.runtime.snapshot import Snapshot
 from harness.store.run_dir import RunDirectory
@@ -251,7 +251,7 @@ SLOW: tuple[Callable[[], object], ...] = (
     lambda: size("--x", " " * 100_000),
     lambda: rate("--x", "1/" + "9" * 100_000),
     lambda: per_unit("fds", "1/" + "9" * 100_000 + " connections"),
-    lambda: nearest(LONG, [LONG + "y", "fds"]),
+    lambda: did_you_mean(LONG, [LONG + "y", "fds"]),
     lambda: loads(Path("b.toml"), f'[budget]\n"fds/{LONG}" = "1"\n'),
     lambda: loads(Path("b.toml"), "[budget]\nfds = " + "[" * 100_000),
     lambda: loads(Path("b.toml"), "x = " + "9" * 10_000),

@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.experiment import trial_cycle
 from harness.experiment.guard import guard_once, setup_for
 from harness.experiment.options import GuardRequest, request_of
-from harness.plugin.arguments import read
+from harness.plugin.arguments import convert
 from harness.swarm.launch import Swarm
 from harness.swarm.load import LoadOptions
 from harness.swarm.setup import SwarmSetup
@@ -97,7 +97,7 @@ def test_a_limit_that_cannot_be_kept_is_a_mistake(wrong: int, tmp_path: Path) ->
 
 
 def test_a_test_may_write_the_limit_as_a_size() -> None:
-    assert read("max_event", "4 MiB") == 4 << 20
-    assert read("max_event", 5) == 5
+    assert convert("max_event", "4 MiB") == 4 << 20
+    assert convert("max_event", 5) == 5
     with pytest.raises(ConfigError, match=r"guard\(max_event=…\) '4 apples': expected a size"):
-        read("max_event", "4 apples")
+        convert("max_event", "4 apples")

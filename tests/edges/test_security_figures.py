@@ -13,7 +13,7 @@ import pytest
 from harness.core.errors import StoreError
 from harness.export.board import Board
 from harness.export.prometheus import Exporter
-from harness.plugin.guarding import turn
+from harness.plugin.guarding import one_guard_at_a_time
 from tests.edges.unprivileged import NOBODY, as_user_nobody, needs_root
 
 pytest.importorskip("prometheus_client")
@@ -65,8 +65,8 @@ def test_a_lock_of_another_user_blocks_no_guard(tmp_path: Path, monkeypatch: pyt
             "open(given['path'], 'w').close(); os.chmod(given['path'], 0o666); print(0)", path=str(path)
         )
         assert path.stat().st_uid == NOBODY
-        with pytest.raises(StoreError, match=f"belongs to user {NOBODY}"), turn():
+        with pytest.raises(StoreError, match=f"belongs to user {NOBODY}"), one_guard_at_a_time():
             pass
         path.unlink()
-        with turn():
+        with one_guard_at_a_time():
             assert stat.S_IMODE(path.lstat().st_mode) == 0o600

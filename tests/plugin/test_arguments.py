@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import ConfigError, StoreError
-from harness.plugin.arguments import KINDS, SET_BY_GUARD, TYPES, command_arguments, read
+from harness.plugin.arguments import KINDS, SET_BY_GUARD, TYPES, command_arguments, convert
 from harness.plugin.guarding import Guard
 
 
@@ -68,13 +68,17 @@ def test_a_mistake_is_one_error(given: dict[str, Any], said: str, tmp_path: Path
 
 def test_paths_texts_and_lists_are_converted() -> None:
     assert command_arguments([Path("bin/app"), "--port"]) == ["bin/app", "--port"]
-    assert read("body", "{}") == b"{}"
-    assert read("cwd", "there") == Path("there")
-    assert read("source_addresses", ["127.0.0.2"]) == ("127.0.0.2",)
-    assert read("expect", "503") == read("expect", 503) == read("expect", [503]) == ("503",)
-    assert read("expect", ["4xx", 503]) == ("4xx", "503")
-    assert read("hold", "10s") == 10.0
-    assert (read("nofile", None), read("stall_after", "2s"), read("sensitivity", "1/4")) == (None, 2, 0.25)
+    assert convert("body", "{}") == b"{}"
+    assert convert("cwd", "there") == Path("there")
+    assert convert("source_addresses", ["127.0.0.2"]) == ("127.0.0.2",)
+    assert convert("expect", "503") == convert("expect", 503) == convert("expect", [503]) == ("503",)
+    assert convert("expect", ["4xx", 503]) == ("4xx", "503")
+    assert convert("hold", "10s") == 10.0
+    assert (convert("nofile", None), convert("stall_after", "2s"), convert("sensitivity", "1/4")) == (
+        None,
+        2,
+        0.25,
+    )
 
 
 def test_every_argument_has_a_kind() -> None:

@@ -49,11 +49,11 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
         return replace(
             step, index=len(trial.observations), connections=0, dwell=seconds, phase=Phase.SEARCH
         ), per
-    step = _driven(trial, first.driver or "")
+    step = _load_with_driver(trial, first.driver or "")
     wanted = math.ceil(MIN_LEAKED / first.rate.value) if first.rate.value > 0 else step.connections
     size = min(max(step.connections, MIN_CONNECTIONS), max(MIN_CONNECTIONS, wanted))
     # The search for the place must not crash the service.
-    room = min(_room(trial, step), default=math.inf)
+    room = min(_room_below_ceilings(trial, step), default=math.inf)
     if math.isfinite(room):
         size = min(size, int(room / MIN_CYCLES_BELOW_CEILING))
     if size < MIN_CYCLE:
@@ -62,14 +62,14 @@ def attribution_cycle(trial: Trial) -> tuple[CycleSpec, str] | None:
     return step, UNITS.get(per, "connection")
 
 
-def _driven(trial: Trial, driver: str) -> CycleSpec:
-    """The last load in which the driver occurred; the last of all if it is known of none."""
+def _load_with_driver(trial: Trial, driver: str) -> CycleSpec:
+    """The last load in which the driver occurred, or the last load of all if it occurred in none."""
     loaded = [o for o in trial.observations if o.spec.connections]
-    fit = [o for o in loaded if _acted(o, driver)] or loaded
+    fit = [o for o in loaded if _has_driver(o, driver)] or loaded
     return next((o.spec for o in reversed(fit) if o.spec.phase is Phase.LOAD), fit[-1].spec)
 
 
-def _acted(observation: Observation, driver: str) -> bool:
+def _has_driver(observation: Observation, driver: str) -> bool:
     if driver == "broker-timeout":
         return bool(observation.spec.fault)
     if driver == "abort":
@@ -81,7 +81,7 @@ def _acted(observation: Observation, driver: str) -> bool:
     return not observation.spec.fault
 
 
-def _room(trial: Trial, step: CycleSpec) -> Iterator[float]:
+def _room_below_ceilings(trial: Trial, step: CycleSpec) -> Iterator[float]:
     """Connections in cycles like this one that each ceiling leaves, at the fastest growth seen in one."""
     last = trial.observations[-1]
     for name, ceilings in CEILINGS.items():

@@ -23,19 +23,19 @@ from harness.core.verdict import Waiting
 
 # An interpreter maps an arena now and then, so only a certain leak counts.
 JUDGED_ONLY_IF_CERTAIN = ("mappings",)
-MORE = (
+MORE_EVIDENCE = (
     "allow more time or connections (--max-time, --connections), or accept a larger smallest leak "
     "(--sensitivity 1/100)"
 )
 MAX_ADVISED_TIME = 24 * 3600.0  # seconds: beyond it the advice is another one than more time
-SPREAD = (
+RAISE_RATE_LIMIT = (
     "raise the service's limit for the test, or spread the load over client addresses: "
     "--source-addresses 127.0.0.2-127.0.0.200"
 )
 RESUME = "continue it with harness soak --resume FOLDER, the folder of its report"
 RUN_AGAIN = "run it again and let it finish; everything measured so far is kept"
 CANCELLED = "cancelled"  # the cause of streams that the harness ended itself, because the run was stopped
-LIMITED = "if such events are intended, increase --max-event (pytest: max_event)"
+RAISE_MAX_EVENT = "if such events are intended, increase --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
 MAX_NAMED = 10  # lost load generators that are named
 MAX_CLOSE = 1.1  # times the latest release up to which the slowest close was that release
@@ -62,10 +62,12 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     open_ = _open(results)
     suspected = [one for one in open_.values() if one.status == "suspected"]
     if total.rate_limited and open_ and not suspected:
-        return Caveat(f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", SPREAD)
+        return Caveat(
+            f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", RAISE_RATE_LIMIT
+        )
     if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
-        return Caveat(failures_text(total) + _none_at_last(trial), _failing(total, worst[0]))
+        return Caveat(failures_text(total) + _no_answers_at_last(trial), _failure_advice(total, worst[0]))
     if suspected:
         key = min(
             (k for k, one in open_.items() if one.status == "suspected"), key=lambda k: (rank(k), str(k))
@@ -100,7 +102,7 @@ def failures_text(total: Ledger) -> str:
     return f"{total.failed:,} of {counted(total.opened, 'stream', ',')} failed: {causes or 'unknown'}"
 
 
-def _none_at_last(trial: Trial) -> str:
+def _no_answers_at_last(trial: Trial) -> str:
     """Whether the service stopped answering at all: from its state now, it may look as if it had never answered."""
     loads = [
         one.ledger for one in trial.observations if one.ledger.opened and one.spec.phase is not Phase.SEARCH
@@ -111,10 +113,10 @@ def _none_at_last(trial: Trial) -> str:
     return f"; none of the last {counted(loads[-1].opened, 'stream', ',')} was answered"
 
 
-def _failing(total: Ledger, worst: str) -> str:
+def _failure_advice(total: Ledger, worst: str) -> str:
     """The advice for a load of which more than half failed. worst: the most frequent cause."""
     if "--max-event" in total.details.get(worst, ""):
-        return LIMITED
+        return RAISE_MAX_EVENT
     if total.failed >= total.opened:
         return "request the URL yourself first: the load must reach the service before it can be judged"
     lower = "reduce --concurrency if the load is too much for it"
@@ -135,7 +137,7 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
             "increase --settle, or stop background work during the test",
         )
     if not any(key.metric in CERTIFIED for key in results):
-        return Caveat("no two cycles were completed and read", MORE)
+        return Caveat("no two cycles were completed and read", MORE_EVIDENCE)
     open_ = _open(results)
     if open_:
         key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
@@ -204,10 +206,10 @@ def _longer(trial: Trial, key: Key, one: Assessed) -> str:
 def _weak(trial: Trial, one: Assessed) -> str:
     """The advice for a bound that is weaker than asked: it shrinks in proportion to the streams, or faster."""
     if not math.isfinite(one.at_most) or one.at_most <= trial.sensitivity:
-        return MORE
+        return MORE_EVIDENCE
     needed = design.spent_seconds(trial) * one.at_most / trial.sensitivity + SETTLING
     if needed > MAX_ADVISED_TIME:
-        return MORE
+        return MORE_EVIDENCE
     return (
         f"allow more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
         f"or accept a larger smallest leak: --sensitivity {_upwards(one.at_most):.1g}"

@@ -81,13 +81,13 @@ def _without_residual(
     grown: Sequence[float], series: Series, offset: Sequence[float], plain: str, factors: Sequence[str]
 ) -> str:
     """The first driver that explains every cycle to within rounding, where the plainest one does not."""
-    missed = {factor: _missed(grown, series.column(factor), offset) for factor in factors}
+    missed = {factor: _unexplained_share(grown, series.column(factor), offset) for factor in factors}
     if missed[plain] <= RESIDUAL * EXACT:
         return plain
     return next((factor for factor in factors if missed[factor] <= EXACT), plain)
 
 
-def _missed(grown: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
+def _unexplained_share(grown: Sequence[float], column: Sequence[float], offset: Sequence[float]) -> float:
     """Share of the growth that the driver's own pace leaves unexplained; a unit in each cycle is rounding."""
     pairs = [(value - known, amount) for value, known, amount in zip(grown, offset, column, strict=True)]
     acted = [(value, amount) for value, amount in pairs if amount]

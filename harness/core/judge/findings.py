@@ -41,10 +41,17 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         if one.status == "leaking" or (one.status == "suspected" and not only_follows(key, results))
     }
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
-    shown = _shown(leaking)
+    shown = _reported_keys(leaking)
     made = []
     for key in sorted(
-        shown, key=lambda k: (leaking[k].status, *_order(k), _accepted(leaking, k), -leaking[k].rate, k)
+        shown,
+        key=lambda k: (
+            leaking[k].status,
+            *_report_order(k),
+            _is_accepting_end(leaking, k),
+            -leaking[k].rate,
+            k,
+        ),
     ):
         one = leaking[key]
         recipe = recipes.get(key if key.kind else _largest(leaking, key))
@@ -72,7 +79,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 rate=rate,
                 recipe=recipe.name if recipe else None,
                 exhausts=exhausts,
-                explanation=text + _exhausted(exhausts),
+                explanation=text + _exhaustion_text(exhausts),
                 where=where(trial.places, key, rate.value),
                 retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
             )
@@ -80,7 +87,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
     return made
 
 
-def _shown(leaking: Mapping[Key, Assessed]) -> list[Key]:
+def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
     """The keys to report: kinds rather than their total, unless only the total has an exact rate and no single kind
     makes it up. Sockets pass from one state to another, so each class may grow unevenly while their total grows by
     exactly one per stream."""
@@ -108,11 +115,11 @@ def _largest(leaking: Mapping[Key, Assessed], total: Key) -> Key:
     return max(kinds, key=lambda key: leaking[key].total, default=total)
 
 
-def _order(key: Key) -> tuple[int, bool]:
+def _report_order(key: Key) -> tuple[int, bool]:
     return rank(key), key.metric != "processes"
 
 
-def _accepted(leaking: Mapping[Key, Assessed], key: Key) -> bool:
+def _is_accepting_end(leaking: Mapping[Key, Assessed], key: Key) -> bool:
     """True for the accepted ends of connections between two parts of the service: the ends that connect, which grow as
     much, are their cause."""
     rate = leaking[key].rate
@@ -140,11 +147,11 @@ def forecast(
     # Each further process has limits of its own, so only the ceiling of the processes can be reached.
     if recipe == CHILD and key.metric != "processes":
         return None
-    level = _last(found, Key(key.metric) if key.metric != "memory" else MEMORY)
+    level = _last_level(found, Key(key.metric) if key.metric != "memory" else MEMORY)
     limits, pace = trial.target.limits, connections_per_second(trial)
     # What grows over time does so at its own rate, though the total may follow the connections.
     over_time = one.factor == "time"
-    rate = _each(one if over_time else total, found)
+    rate = _per_connection(one if over_time else total, found)
     # Ceilings of a user or a control group bound the tree; that of descriptors bounds each process.
     limit = limits.get("RLIMIT_NOFILE", math.inf)
     if key.metric == "fds" and (one_process := first_full(trial.observations, limit)):
@@ -155,14 +162,14 @@ def forecast(
     # An eventfd counts towards ZeroMQ's limit only where it is one of a ZeroMQ socket, each of which has one.
     if not key.kind or (key == EVENTFD and recipe not in ("zeromq-socket", "eventfd")):
         return whole
-    own_rate = _each(one, found)
+    own_rate = _per_connection(one, found)
     own = nearest(
-        str(key), _last(found, key), own_rate, limits, per_second=pace, over_time=one.factor == "time"
+        str(key), _last_level(found, key), own_rate, limits, per_second=pace, over_time=one.factor == "time"
     )
     return soonest([own, whole])
 
 
-def _each(one: Assessed, found: Sequence[Moment]) -> Rate:
+def _per_connection(one: Assessed, found: Sequence[Moment]) -> Rate:
     """The growth per connection of this load, or per second where it grows over time whatever the load."""
     if one.factor == "time":
         return Rate(one.rate, one.low, one.high, "per second")
@@ -237,11 +244,11 @@ def _amount(value: float, key: Key) -> str:
     return f"{shown} {'B of ' if key.unit == 'B' else ''}{key}"
 
 
-def _last(found: Sequence[Moment], key: Key) -> float:
+def _last_level(found: Sequence[Moment], key: Key) -> float:
     return next((moment.levels[key] for moment in reversed(found) if key in moment.levels), 0.0)
 
 
-def _exhausted(exhausts: Exhaustion | None) -> str:
+def _exhaustion_text(exhausts: Exhaustion | None) -> str:
     if not exhausts:
         return ""
     ceiling = f"{exhausts.ceiling} ({exhausts.limit:,.0f})"

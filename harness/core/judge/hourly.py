@@ -15,10 +15,10 @@ from harness.core.verdict import Bound
 MINUTE, HOUR = 60.0, 3600.0
 
 
-def so_far(limits: Sequence[Bound], seconds: float) -> str:
+def so_far(bounds: Sequence[Bound], seconds: float) -> str:
     """``over 8.0 h at most 0.38 fds, 0.38 threads and 131 kB of memory/anonymous per hour (95 %)``: totals, and kinds
-    of metrics without a total. seconds: that the run covers. Empty where nothing was read twice."""
-    hourly = [(Key(one.metric, one.kind), one.at_most) for one in limits if one.unit.endswith("/hour")]
+    of metrics without a total. seconds: the time that the run covers. Empty where nothing was read twice."""
+    hourly = [(Key(one.metric, one.kind), one.at_most) for one in bounds if one.unit.endswith("/hour")]
     totals = {key.metric for key, _ in hourly if not key.kind}
     amounts = [_amount(key, most) for key, most in hourly if not key.kind or key.metric not in totals]
     if not amounts:

@@ -93,8 +93,8 @@ def assess_limited(
     if len(until) < 3 and not (len(until) == 2 and not until[0][0].peak):
         return None
     grown = [after - level for (_, level), (_, after) in pairwise(until)]
-    columns = {name: [_did(a, b, name) for (a, _), (b, _) in pairwise(until)] for name in FACTORS}
-    factor = _plainest(grown, columns)
+    columns = {name: [_units_between(a, b, name) for (a, _), (b, _) in pairwise(until)] for name in FACTORS}
+    factor = _simplest_factor(grown, columns)
     column = columns[factor]
     total, streams = math.fsum(grown), math.fsum(column)
     active = [(value, amount) for value, amount in zip(grown, column, strict=True) if amount > 0]
@@ -106,7 +106,7 @@ def assess_limited(
     rate = total / streams
     # Growth that does not follow the streams, or that was released once nothing was served, has another cause.
     if (
-        _missed(grown, column) > MAX_UNEXPLAINED_SHARE * total
+        _unexplained(grown, column) > MAX_UNEXPLAINED_SHARE * total
         or read[-1][1] - until[0][1] < MIN_RETAINED_SHARE * total
     ):
         return None
@@ -123,10 +123,10 @@ def _one_each(total: float, streams: float, peak: int) -> bool:
     return streams > 0 and total > peak and _roughness(total / streams) <= MAX_ROUGHNESS
 
 
-def _plainest(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) -> str:
+def _simplest_factor(grown: Sequence[float], columns: Mapping[str, Sequence[float]]) -> str:
     """The factor that leaves least unexplained. Among several that are about as good, the one with the roundest rate:
     one descriptor for each request is more likely than 1.25 for each answer."""
-    missed = {name: _missed(grown, column) for name, column in columns.items()}
+    missed = {name: _unexplained(grown, column) for name, column in columns.items()}
     least, total = min(missed.values()), math.fsum(grown)
     alike = [name for name in FACTORS if missed[name] <= least + TIE_SHARE * total and any(columns[name])]
     return min(alike or FACTORS, key=lambda name: _roughness(total / max(1.0, math.fsum(columns[name]))))
@@ -137,11 +137,11 @@ def _roughness(rate: float) -> float:
     return round(abs(rate - max(1, round(rate))) / max(rate, 1e-9) / TIE_SHARE)
 
 
-def _did(before: Moment, after: Moment, factor: str) -> float:
+def _units_between(before: Moment, after: Moment, factor: str) -> float:
     return max(0.0, after.done.get(factor, 0.0) - before.done.get(factor, 0.0))
 
 
-def _missed(grown: Sequence[float], column: Sequence[float]) -> float:
+def _unexplained(grown: Sequence[float], column: Sequence[float]) -> float:
     """Units that a constant rate leaves unexplained."""
     amount = math.fsum(column)
     rate = math.fsum(grown) / amount if amount else 0.0

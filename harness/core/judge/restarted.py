@@ -25,11 +25,11 @@ def merged(each: Sequence[Assessed], *, sensitivity: float, certified: bool) -> 
     ]:
         return open_[-1]
     best = max(each, key=lambda one: one.exposure)
-    still = [one for one in each if math.isfinite(one.at_most) and one.at_most > 0]
-    if not (certified and still and all(one.total <= 0 for one in each)):
+    with_bound = [one for one in each if math.isfinite(one.at_most) and one.at_most > 0]
+    if not (certified and with_bound and all(one.total <= 0 for one in each)):
         return best
     # The rule of three: each bound is 3 / streams, and the streams add up.
-    at_most = 1 / math.fsum(1 / one.at_most for one in still)
+    at_most = 1 / math.fsum(1 / one.at_most for one in with_bound)
     streams = math.fsum(one.exposure for one in each)
     why = f"no growth over {counted(streams, 'answered stream', ',.0f')} of {counted(len(each), 'process')}"
     status = "bounded" if at_most <= sensitivity else "undecided"

@@ -11,7 +11,7 @@ from harness.core.judge import crash as crashes
 from harness.core.judge.advice import held_of, next_step
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounds import bounds, seconds_seen
-from harness.core.judge.caveat import SPREAD, Caveat, caveat_of, ledger_total, warnings_of
+from harness.core.judge.caveat import RAISE_RATE_LIMIT, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.diagnose import per
 from harness.core.judge.findings import ceilings, leaks
@@ -56,7 +56,7 @@ def judge(trial: Trial) -> Verdict:
     levels = [moment for part in parts for moment in moments(part)]
     last = moments(parts[-1])
     findings = [*leaks(trial, last, results), *connected_findings.findings(trial), *ceilings(trial, levels)]
-    limits = [
+    all_bounds = [
         *bounds(found, results, inside=inside, sensitivity=trial.sensitivity),
         *connected_findings.bounds(trial),
     ]
@@ -66,7 +66,7 @@ def judge(trial: Trial) -> Verdict:
     # A leak that reached a limit says itself what happened there.
     stall = stalled(trial) or (None if leaking or crash else stopped_serving(trial))
     exhausted = ran_out(trial) if stall else None
-    missed = [] if leaking else unmet(trial, found, limits)
+    missed = [] if leaking else unmet(trial, found, all_bounds)
     caveat = caveat_of(trial, results)
     if caveat is None or caveat.weak:  # undecided growth is more important than a weak bound
         caveat = _hold_cycle_caveat(trial) or caveat or shortfall(trial, missed)
@@ -85,18 +85,18 @@ def judge(trial: Trial) -> Verdict:
             outcome,
             crash,
             findings,
-            limits,
+            all_bounds,
             f"{stall}; {exhausted}" if stall and exhausted else stall,
             caveat,
             results,
         ),
         findings=tuple(findings),
-        bounds=tuple(limits),
+        bounds=tuple(all_bounds),
         crash=crash,
         stalled=stall,
         also=tuple(held[1:]),
         warnings=tuple(warnings),
-        advice=_limited(
+        advice=_with_rate_limit_advice(
             trial,
             next_step(None, trial.target.runtime)
             if _ran_out_of_resources(outcome, crash, exhausted)
@@ -145,8 +145,8 @@ def _agreed(
 
 def _hold_cycle_caveat(trial: Trial) -> Caveat | None:
     """Growth while clients stayed connected that is neither a finding nor bounded."""
-    open_ = connected_findings.undecided(trial)
-    return Caveat(*open_) if open_ else None
+    undecided = connected_findings.undecided(trial)
+    return Caveat(*undecided) if undecided else None
 
 
 def _outcomes(
@@ -174,7 +174,7 @@ def _explain(
     outcome: Outcome,
     crash: Crash | None,
     findings: Sequence[Finding],
-    limits: Sequence[Bound],
+    all_bounds: Sequence[Bound],
     stall: str | None,
     caveat: Caveat | None,
     results: Mapping[Key, Assessed],
@@ -194,11 +194,11 @@ def _explain(
     if outcome is Outcome.INCONCLUSIVE and trial.interrupted:
         parts.append(growth_so_far(results, streams_seen(trial)))
     if outcome is Outcome.BOUNDED:
-        parts.append(_bounded_text(trial, limits, results))
+        parts.append(_bounded_text(trial, all_bounds, results))
     if outcome in (Outcome.BOUNDED, Outcome.INCONCLUSIVE) and (trial.interrupted or trial.about.soak):
         seconds = seconds_seen(moments(trial))
         if seconds >= MIN_HOURLY_SECONDS:  # the bounds of a few seconds are weak, and are in the table anyway
-            parts.append(so_far(limits, seconds))
+            parts.append(so_far(all_bounds, seconds))
     return "; ".join(part for part in parts if part) or "nothing was measured"
 
 
@@ -210,14 +210,14 @@ def streams_seen(trial: Trial) -> float:
     )
 
 
-def _bounded_text(trial: Trial, limits: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
-    exact = next((bound for bound in limits if bound.metric == "fds" and not bound.kind), None)
+def _bounded_text(trial: Trial, all_bounds: Sequence[Bound], results: Mapping[Key, Assessed]) -> str:
+    exact = next((bound for bound in all_bounds if bound.metric == "fds" and not bound.kind), None)
     worst = (
         "no count grew"
         if exact is None
         else f"at most {counted(exact.at_most, 'descriptor', '.2g')} per answered stream can have stayed"
     )
-    hourly = {b.kind: b.at_most for b in limits if b.metric == "memory" and b.unit == "B/hour"}
+    hourly = {b.kind: b.at_most for b in all_bounds if b.metric == "memory" and b.unit == "B/hour"}
     if "heap-bytes" in hourly:  # counted inside the service, which decides
         worst += f", and {bytes_text(hourly['heap-bytes'])} of live heap per hour"
     elif hourly:
@@ -257,11 +257,11 @@ def _ran_out_of_resources(outcome: Outcome, crash: Crash | None, exhausted: str 
     return outcome is Outcome.STALLED and exhausted is not None
 
 
-def _limited(trial: Trial, advice: str) -> str:
+def _with_rate_limit_advice(trial: Trial, advice: str) -> str:
     """The advice, extended by how to avoid a rate limit that the load reached."""
-    if not ledger_total(trial).rate_limited or SPREAD in advice:
+    if not ledger_total(trial).rate_limited or RAISE_RATE_LIMIT in advice:
         return advice
-    return f"{advice}; {SPREAD}" if advice else SPREAD
+    return f"{advice}; {RAISE_RATE_LIMIT}" if advice else RAISE_RATE_LIMIT
 
 
 def _advice(
