@@ -44,7 +44,8 @@ class Rate:
 @dataclass(frozen=True, slots=True)
 class Exhaustion:
     """The forecast of when the service reaches the nearest ceiling at the present rate. after_connections: like those
-    of the load measured; None where it grows over time whatever the load, so that only seconds count."""
+    of the load measured; None where it grows over time whatever the load, or while ``clients`` stay connected, so that
+    only seconds count."""
 
     ceiling: str  # RLIMIT_NOFILE, zmq max_sockets, pids.max, …
     limit: float
@@ -52,6 +53,7 @@ class Exhaustion:
     after_seconds: float | None = None
     after_connections_low: float | None = None
     after_connections_high: float | None = None
+    clients: int | None = None  # that stay connected; None for growth that is retained after they disconnect
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class TargetRuntime:
         self.keep = keep
         self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not detected yet")
         self.reader: RuntimeReader | None = None
+        self.limits: Mapping[str, float] = {}  # ceiling name → value, that the runtime itself sets
         self._folder: Path | None = None
         self._private: PrivateFolder | None = None
 
@@ -114,7 +115,7 @@ class TargetRuntime:
             )
         )
         if isinstance(first, Counters) and not isinstance(reader, Unavailable):
-            self.reader = reader
+            self.reader, self.limits = reader, first.limits
             more = "".join(f"; {note.text}" for note in first.notes)
             names = ", ".join(map(str, first.levels))
             text = f"runtime counters: {self.choice.runtime} ({self.choice.reason}): {names}{more}"

@@ -277,7 +277,8 @@ class TrialStarter:
         found = runtime.open(target.pid, info.url)
         version = runtime_version(runtime.choice)
         about = replace(record.trial.about, runtime_version=version) if version else record.trial.about
-        record.change(target=replace(info, runtime=runtime.choice.language), about=about)
+        limits = {**info.limits, **runtime.limits}
+        record.change(target=replace(info, runtime=runtime.choice.language, limits=limits), about=about)
         record.change(notes=(*record.trial.notes, found))
 
     def _read_initial_levels(self, reader: LevelReader) -> None:

@@ -18,8 +18,8 @@ def limits(pid: int) -> dict[str, float]:
     """Ceiling name → value, for each that is set and readable.
 
     RLIMIT_NOFILE, RLIMIT_NPROC (soft; of a user other than root, whom the kernel exempts),
-    vm.max_map_count, fs.inotify.max_user_instances, cgroup pids.max and memory.max, and
-    ZMQ_MAX_SOCKETS (per context) for a process that has libzmq loaded.
+    vm.max_map_count, fs.inotify.max_user_instances, MemTotal (the memory of the machine, in bytes), cgroup
+    pids.max and memory.max, and ZMQ_MAX_SOCKETS (per context) for a process that has libzmq loaded.
     """
     found: dict[str, float] = {}
     text = _text(f"/proc/{pid}/limits")
@@ -34,6 +34,9 @@ def limits(pid: int) -> dict[str, float]:
         value = _text(f"/proc/sys/{name.replace('.', '/')}").strip()
         if value.isdigit():
             found[name] = float(value)
+    memory = _after(_text("/proc/meminfo"), "MemTotal:")
+    if memory.isdigit():
+        found["MemTotal"] = float(memory) * 1024
     found.update(cgroup_limits(pid))
     # Only a process that has loaded the library can reach the limit.
     if "libzmq" in _text(f"/proc/{pid}/maps"):

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from harness.core.cycle import Phase
-from harness.core.judge.forecast import soonest
+from harness.core.judge.forecast import ceiling_text, first_limit
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import answered, level_of, moments
 from harness.core.metric import Key
@@ -141,7 +141,6 @@ def _of_a_fault(
         # The first line of a Go trace names the goroutine; the frames follow.
         frame = next((one for one in verdict.crash.trace if not one.startswith("goroutine ")), "")
         crash_place = Fact("crash at", place(frame, root)) if frame else None
-    exhausts = soonest(one.exhausts for one in verdict.findings)
     return [
         cause,
         crash_place,
@@ -150,7 +149,7 @@ def _of_a_fault(
         holder_fact(trial, first),
         _evidence(trial, first, found),
         _also(verdict),
-        _limit(exhausts) if verdict.outcome is Outcome.LEAKING or exhausts else None,
+        _limit(verdict),
     ]
 
 
@@ -220,17 +219,25 @@ def _also(verdict: Verdict) -> Fact | None:
     return Fact("also", "; ".join(part for part in (text, ", ".join(lesser)) if part))
 
 
-def _limit(exhausts: Exhaustion | None) -> Fact:
-    if exhausts is None:
-        return Fact("limit", "none near")
-    ceiling = f"{exhausts.ceiling} ({number(exhausts.limit)})"
-    pace = exhausts.after_seconds
+def _limit(verdict: Verdict) -> Fact | None:
+    if exhausts := first_limit(verdict.findings):
+        return Fact("limit", _reached(exhausts))
+    return Fact("limit", "none known") if verdict.outcome is Outcome.LEAKING else None
+
+
+def _reached(exhausts: Exhaustion) -> str:
+    ceiling, seconds = ceiling_text(exhausts), exhausts.after_seconds
     if exhausts.after_connections is None:
-        return Fact("limit", f"{ceiling} after about {span(pace or 0.0)}, whatever the load")
+        meanwhile = "whatever the load"
+        if exhausts.clients is not None:
+            meanwhile = (
+                f"while {counted(exhausts.clients, 'client')} stay{'s' * (exhausts.clients == 1)} connected"
+            )
+        return f"{ceiling} after about {span(seconds or 0.0)}, {meanwhile}"
     more = counted(number(round(exhausts.after_connections)), "more connection")
     # A forecast of less than a second is not worth a number.
-    soon = f", about {span(pace)} at the pace of this load" if pace and pace >= 1 else ""
-    return Fact("limit", f"{ceiling} after {more}{soon}")
+    soon = f", about {span(seconds)} at the pace of this load" if seconds and seconds >= 1 else ""
+    return f"{ceiling} after {more}{soon}"
 
 
 def _bounds(verdict: Verdict) -> Fact | None:

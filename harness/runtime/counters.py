@@ -65,13 +65,15 @@ class Counters(Mapping[Key, float]):
     """One reading, taken after a collection and summed over the process tree.
 
     levels: level per key. names: threads or resources by name, numbers in names written ``N``.
-    processes: pids that were read. notes: what a reader of the figures should know.
+    processes: pids that were read. notes: what a reader of the figures should know. limits: ceiling name → value, of
+    the first reading.
     """
 
     levels: Mapping[Key, float]
     names: Mapping[str, int] = field(default_factory=dict)
     processes: tuple[int, ...] = ()
     notes: tuple[Note, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a level that is no count."""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness.core.errors import ProbeError
@@ -44,6 +45,8 @@ MAX_INSTANCES = 10e6
 TOO_MANY = cut_short(f"more than {MAX_INSTANCES / 1e6:g} million instances: they are no longer counted")
 NO_TIME = cut_short("there was no time to compare the classes of all instances")
 COLLECTIONS = 2  # the second one frees what a finalizer or a reference queue released after the first
+MAX_HEAP = re.compile(r"-XX:MaxHeapSize=(\d+)")
+HEAP_LIMIT = "JVM MaxHeapSize"
 ROW = re.compile(r"^\s*\d+:\s+(\d+)\s+(\d+)\s+(\S+)")
 THREAD = re.compile(r'^"(.*?)" ')
 FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
@@ -79,7 +82,7 @@ class JvmCounters:
         try:
             # The attach thread that jcmd starts in the JVM would otherwise count as growth of the first cycle.
             self.read()
-            return self.read()
+            return replace(self.read(), limits=self._limits())
         except ProbeError as error:
             return Unavailable(str(error))
 
@@ -104,6 +107,12 @@ class JvmCounters:
             return Counters({THREADS: threads}, names, tuple(processes), (TOO_MANY,))
         levels = {OBJECTS: instances, HEAP_BYTES: size, THREADS: threads}
         return Counters(levels, names, tuple(processes))
+
+    def _limits(self) -> dict[str, float]:
+        """The largest size of the heap; of several JVMs the sum, which holds as if all grew alike. Empty where a JVM
+        does not report it (OpenJ9)."""
+        found = [MAX_HEAP.search(self._run(pid, "VM.flags")) for pid in self._processes()]
+        return {HEAP_LIMIT: float(sum(int(each[1]) for each in found if each))} if all(found) else {}
 
     def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
         """Threads by stack, then instances by class, over two cycles."""

@@ -42,6 +42,7 @@ MIN_BYTES = 16.0
 # Seconds: the agent describes what has grown in 6 s at most (agent/node/reflect.js, WAITED).
 LONGEST_COMPARISON = 7.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
+HEAP_LIMIT = "V8 heap_size_limit"
 NO_QUERY = Note(
     NoteKind.READING_INCOMPLETE,
     "this Node has no v8.queryObjects (20.13 and later): objects are not counted, heap bytes alone",
@@ -118,7 +119,9 @@ class NodeCounters(AgentReader):
         levels[HANDLES] = float(sum(names.values()))
         cut = partial(answer.body for answer in answers)
         notes = cut or (() if OBJECTS in levels else (NO_QUERY,))
-        return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes)
+        # Each heap has a limit of its own. Compared with the sum of the heaps, their sum holds as if all grew alike.
+        limits = {HEAP_LIMIT: float(sum(answer.body["heap_limit"] for answer in answers))}
+        return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes, limits)
 
     def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
         """Over three cycles: lines that add to growing containers, the containers, resources by the place that made

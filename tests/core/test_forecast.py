@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge.forecast import first_full, nearest, soonest
+from harness.core.judge.forecast import first_full, first_limit, nearest, soonest
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.sample import Census
-from harness.core.verdict import Exhaustion, Rate
+from harness.core.verdict import Exhaustion, Finding, Rate
 from harness.report.facts import facts_of
 from tests.core.series import FDS, observation, play, trial
 
@@ -179,7 +179,8 @@ def test_the_nearest_of_several_ceilings_counts(metric: str, pids: float, nproc:
 
 @pytest.mark.parametrize(
     ("metric", "ceiling"),
-    [("fds", "RLIMIT_NOFILE"), ("mappings", "vm.max_map_count"), ("memory", "memory.max"),
+    [("fds", "RLIMIT_NOFILE"), ("mappings", "vm.max_map_count"), ("memory", "memory.max"), ("memory", "MemTotal"),
+     ("memory/heap-bytes", "V8 heap_size_limit"), ("memory/heap-bytes", "JVM MaxHeapSize"),
      ("fds/eventfd", "ZMQ_MAX_SOCKETS")],
 )  # fmt: skip
 def test_every_bounded_metric_has_its_ceiling(metric: str, ceiling: str) -> None:
@@ -247,3 +248,57 @@ def test_the_soonest_of_several_forecasts_is_found_by_time_and_else_by_connectio
     assert soonest([None, late, early]) is early
     assert soonest([late, Exhaustion("c", 9.0, 5.0)]) == Exhaustion("c", 9.0, 5.0)
     assert soonest([None]) is None
+
+
+HEAP, OBJECTS, MAPPINGS = Key("memory", "heap-bytes"), Key("memory", "objects"), Key("mappings")
+
+
+def heap_that_grows(limits: Mapping[str, float]) -> Trial:
+    """38 objects of 5,120 B per connection, and a mapping for every 50 connections: the heap's own growth."""
+    seen = []
+    for index in range(7):
+        served = 1000.0 * index
+        levels = {
+            FDS: 20.0,
+            OBJECTS: 40_000 + 38 * served,
+            HEAP: 5e6 + 5120 * served,
+            Key("memory", "anonymous"): 40e6 + 5120 * served,
+            MAPPINGS: 300 + served / 50,
+        }
+        phase = Phase.LOAD if index else Phase.WARMUP
+        seen.append(observation(index, levels, phase=phase, opened=1000))
+    made = trial([], observations=seen)
+    return replace(made, target=replace(made.target, limits={"vm.max_map_count": 65_530.0, **limits}))
+
+
+def limit_line(what: Trial) -> str:
+    facts = facts_of(replace(what, verdict=judge(what))).facts
+    return next(one.text for one in facts if one.label == "limit")
+
+
+def test_the_limit_of_a_heap_is_named_and_not_that_of_the_mappings_it_brings() -> None:
+    what = heap_that_grows({"V8 heap_size_limit": 517e6, "MemTotal": 8e9})
+    ends = exhausted(what, HEAP)
+    assert ends.ceiling == "V8 heap_size_limit"
+    assert ends.after_connections == pytest.approx((517e6 - 5e6) / 5120 - 6000, abs=1)
+    assert limit_line(what).startswith("V8 heap_size_limit (517 MB) after 94,000 more connections")
+    texts = {Key(one.metric, one.kind): one for one in judge(what).findings}
+    assert "94000 more connections exhaust V8 heap_size_limit (517 MB)" in texts[HEAP].explanation
+    assert "vm.max_map_count" not in texts[MAPPINGS].explanation
+    assert texts[OBJECTS].exhausts is None, "the ceilings of memory are in bytes"
+
+
+def test_without_a_limit_of_the_heap_that_of_the_group_or_the_machine_is_named() -> None:
+    assert limit_line(heap_that_grows({"MemTotal": 8e9})).startswith("MemTotal (8 GB) after 1,5")
+    grouped = heap_that_grows({"MemTotal": 8e9, "memory.max": 512e6})
+    assert limit_line(grouped).startswith("memory.max (512 MB) after 86,")
+
+
+def test_without_any_limit_of_the_memory_no_later_limit_stands_in_for_it() -> None:
+    """As in the record of an older version."""
+    what = heap_that_grows({})
+    assert limit_line(what) == "none known"
+    assert not any("exhaust" in one.explanation for one in judge(what).findings)
+    rate = Rate(1.0, 1.0, 1.0, "x")
+    mapped = Finding("mappings", "", "leaking", "connection", rate, "", exhausts=Exhaustion("m", 9, 9))
+    assert first_limit([mapped]) == mapped.exhausts, "mappings alone have their own limit"

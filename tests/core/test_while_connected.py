@@ -652,3 +652,15 @@ def test_growth_that_stays_after_the_disconnect_needs_no_long_hold() -> None:
     assert max(one.spec.dwell for one in goes) > 30.0
     assert [one.key for one in certain(trial([], observations=goes))] == [OBJECTS]
     assert certain(trial([], observations=stays)) == []
+
+
+def test_growth_while_connected_reaches_its_limit_after_a_time_with_so_many_clients() -> None:
+    """20 kB a second and client: connections that end free it, so no number of them fills the memory."""
+    seen, _ = watched(HEAP, freed(4e6, lambda seconds: 20_000 * seconds))
+    limits = {"V8 heap_size_limit": 504e6, "vm.max_map_count": 9.0}
+    (one,) = findings(replace(seen, target=replace(seen.target, limits=limits)))
+    assert one.exhausts is not None
+    assert (one.exhausts.ceiling, one.exhausts.clients) == ("V8 heap_size_limit", CLIENTS)
+    assert one.exhausts.after_connections is None
+    assert one.exhausts.after_seconds == pytest.approx(500e6 / (CLIENTS * 20_000), rel=0.05)
+    assert findings(replace(seen, target=replace(seen.target, limits={})))[0].exhausts is None

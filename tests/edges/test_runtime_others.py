@@ -339,6 +339,25 @@ def test_jvm_a_clean_server_stays(java_classes: Path, tmp_path: Path) -> None:
         assert all(abs(rate) <= CLEAN for rate in clean.values()), clean
 
 
+@needs_node
+def test_a_node_reports_the_largest_size_of_its_heap(tmp_path: Path) -> None:
+    """A young generation of 16 MiB at most, three times, comes on top of the old one."""
+    folder = tmp_path / "agents"
+    env = node.prepare_env({**os.environ, "NODE_OPTIONS": "--max-old-space-size=80"}, folder)
+    with server(["node", str(NODE)], tmp_path, env) as (child, _):
+        first = NodeCounters(folder, child.pid).probe()
+    assert isinstance(first, Counters)
+    assert 80 << 20 <= first.limits["V8 heap_size_limit"] <= 128 << 20
+
+
+@needs_java
+def test_a_jvm_reports_the_largest_size_of_its_heap(java_classes: Path, tmp_path: Path) -> None:
+    with server(["java", "-Xmx96m", "-cp", str(java_classes), "SseServer"], tmp_path) as (child, _):
+        first = JvmCounters(child.pid).probe()
+    assert isinstance(first, Counters)
+    assert first.limits == {"JVM MaxHeapSize": 96 << 20}
+
+
 @needs_java
 def test_jvm_a_leaked_object_is_counted_and_its_class_is_first(java_classes: Path, tmp_path: Path) -> None:
     with java_server(java_classes, tmp_path) as (reader, port):

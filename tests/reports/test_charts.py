@@ -313,9 +313,21 @@ def test_a_flame_graph_shows_the_widest_frames_each_beside_the_next() -> None:
     ("seconds", "text"), [(0.9, ""), (1.0, ", about 1.0 s at the pace of this load"), (None, "")]
 )
 def test_the_time_to_a_limit_is_stated_from_one_second_on(seconds: float | None, text: str) -> None:
-    limit = facts._limit(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))
-    assert limit.text == f"RLIMIT_NOFILE (1,024) after 900 more connections{text}"
-    assert facts._limit(None).text == "none near"
+    limit = facts._reached(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))
+    assert limit == f"RLIMIT_NOFILE (1,024) after 900 more connections{text}"
+
+
+@pytest.mark.parametrize(
+    ("clients", "text"),
+    [
+        (None, "whatever the load"),
+        (1, "while 1 client stays connected"),
+        (50, "while 50 clients stay connected"),
+    ],
+)
+def test_a_limit_that_no_connection_brings_nearer_is_a_time(clients: int | None, text: str) -> None:
+    ends = Exhaustion("MemTotal", 8e9, None, 7500.0, clients=clients)
+    assert facts._reached(ends) == f"MemTotal (8 GB) after about 2 h 5 min, {text}"
 
 
 def test_growth_while_connected_is_drawn_from_the_hold_with_the_longest_readings() -> None:

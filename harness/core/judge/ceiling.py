@@ -20,7 +20,7 @@ from harness.core.metric import Key
 AT_CEILING_SHARE = 0.9
 # Times the ceiling. A level beyond it is not bound by it: a process may have eventfds of several ZeroMQ contexts.
 BEYOND_CEILING = 1.1
-PER_PROCESS = ("RLIMIT_NOFILE", "vm.max_map_count")
+PER_PROCESS = ("RLIMIT_NOFILE", "vm.max_map_count", "V8 heap_size_limit", "JVM MaxHeapSize")
 MIN_GROWN_SHARE = 0.5  # share of the ceiling that must have been added during the run
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from harness.core.design import spent_seconds
 from harness.core.judge.caveat import SETTLING, time_option
+from harness.core.judge.forecast import nearest, soonest
+from harness.core.judge.memory import MEMORY
 from harness.core.judge.while_connected import (
     HOLD_MARGIN,
     NOISE,
@@ -19,7 +22,7 @@ from harness.core.judge.while_connected import (
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.units import counted, duration_text, six_digits
-from harness.core.verdict import Bound, Finding, Rate
+from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 SCOPE = "while-connected"
 MIN_EVENTS_PER_CLIENT = 3.0  # events a client, from which growth is counted per event
@@ -34,10 +37,32 @@ def hourly(trial: Trial) -> dict[Key, float]:
 def findings(trial: Trial) -> list[Finding]:
     """A finding for each key that grew while clients stayed connected; bytes last."""
     found = sorted(certain(trial), key=lambda one: (one.key.metric == "memory", one.key))
-    return [_finding(one) for one in found]
+    return [_finding(one, forecast(trial, one)) for one in found]
 
 
-def _finding(one: Grown) -> Finding:
+def forecast(trial: Trial, one: Grown) -> Exhaustion | None:
+    """The ceiling that is reached first while as many clients stay connected as in the hold, from the level without
+    clients."""
+    levels = trial.observations[-1].levels
+    rate = one.total / one.seconds
+    keys = {one.key.metric: Key(one.key.metric)}
+    if one.key.metric == "memory":  # its ceilings are in bytes
+        keys = {one.key.metric: MEMORY, str(one.key): one.key} if one.key.unit == "B" else {}
+    found = [
+        nearest(
+            name,
+            levels.get(key, 0.0),
+            Rate(rate, rate, rate, "per second"),
+            trial.target.limits,
+            over_time=True,
+        )
+        for name, key in keys.items()
+    ]
+    first = soonest(found)
+    return replace(first, clients=one.clients) if first else None
+
+
+def _finding(one: Grown, exhausts: Exhaustion | None = None) -> Finding:
     driver, amount, words = _driver(one)
     value, hidden = one.total / amount, one.hidden / amount
     noise = NOISE.get(one.key.unit, 1.0) / amount + value * MAX_READING_DELAY / one.seconds
@@ -59,6 +84,7 @@ def _finding(one: Grown) -> Finding:
             six_digits(value + hidden + noise),
             f"{unit}/{driver}",
         ),
+        exhausts=exhausts,
         explanation=text,
         scope=SCOPE,
     )

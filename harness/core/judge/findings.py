@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounds import SECONDS_PER_HOUR
@@ -12,7 +13,7 @@ from harness.core.judge.caveat import connections_per_second
 from harness.core.judge.diagnose import distinct, per, published
 from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
-from harness.core.judge.forecast import first_full, nearest, soonest
+from harness.core.judge.forecast import ceiling_text, first_full, first_limit, nearest, soonest
 from harness.core.judge.hourly import time_text
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moment import Moment
@@ -79,12 +80,19 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 rate=rate,
                 recipe=recipe.name if recipe else None,
                 exhausts=exhausts,
-                explanation=text + _exhaustion_text(exhausts),
+                explanation=text,
                 where=where(trial.places, key, rate.value),
                 retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
             )
         )
-    return made
+    # A limit that another growth never lets the service reach is not named in words.
+    first = first_limit(made)
+    return [
+        replace(one, explanation=one.explanation + _exhaustion_text(first))
+        if first and one.exhausts == first
+        else one
+        for one in made
+    ]
 
 
 def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
@@ -144,8 +152,9 @@ def forecast(
     trial: Trial, found: Sequence[Moment], key: Key, one: Assessed, total: Assessed, recipe: str
 ) -> Exhaustion | None:
     """The ceiling that is reached first at this rate: of the whole metric, or of the kind where it has one."""
-    # Each further process has limits of its own, so only the ceiling of the processes can be reached.
-    if recipe == CHILD and key.metric != "processes":
+    # Each further process has limits of its own, so only the ceiling of the processes can be reached. The ceilings of
+    # memory are in bytes, and say nothing about objects.
+    if (recipe == CHILD and key.metric != "processes") or (key.metric == "memory" and key.unit != "B"):
         return None
     level = _last_level(found, Key(key.metric) if key.metric != "memory" else MEMORY)
     limits, pace = trial.target.limits, connections_per_second(trial)
@@ -248,10 +257,8 @@ def _last_level(found: Sequence[Moment], key: Key) -> float:
     return next((moment.levels[key] for moment in reversed(found) if key in moment.levels), 0.0)
 
 
-def _exhaustion_text(exhausts: Exhaustion | None) -> str:
-    if not exhausts:
-        return ""
-    ceiling = f"{exhausts.ceiling} ({exhausts.limit:,.0f})"
+def _exhaustion_text(exhausts: Exhaustion) -> str:
+    ceiling = ceiling_text(exhausts)
     seconds = exhausts.after_seconds
     if exhausts.after_connections is None:
         return (

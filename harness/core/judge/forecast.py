@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.core.cycle import Observation, Phase
-from harness.core.verdict import Exhaustion, Rate
+from harness.core.metric import Key
+from harness.core.units import bytes_text
+from harness.core.verdict import Exhaustion, Finding, Rate
 
 # metric → the ceilings that bound it (proc(5), inotify(7), libzmq's ZMQ_MAX_SOCKETS)
 CEILINGS = {
@@ -14,10 +16,22 @@ CEILINGS = {
     "threads": ("pids.max", "RLIMIT_NPROC"),
     "processes": ("pids.max", "RLIMIT_NPROC"),
     "mappings": ("vm.max_map_count",),
-    "memory": ("memory.max",),
+    "memory": ("memory.max", "MemTotal"),
+    # The garbage-collected heap, whose runtime ends the process: v8.getHeapStatistics(), and -XX:MaxHeapSize.
+    "memory/heap-bytes": ("V8 heap_size_limit", "JVM MaxHeapSize"),
     "fds/inotify": ("fs.inotify.max_user_instances",),
     "fds/eventfd": ("ZMQ_MAX_SOCKETS",),  # per context; set where libzmq is loaded
 }
+# Ceilings that are a number of bytes.
+_BYTES = frozenset(
+    name for metric, names in CEILINGS.items() if metric.startswith("memory") for name in names
+)
+
+
+def ceiling_text(exhausts: Exhaustion) -> str:
+    """``RLIMIT_NOFILE (1,024)``, ``memory.max (537 MB)``."""
+    limit = bytes_text(exhausts.limit) if exhausts.ceiling in _BYTES else f"{exhausts.limit:,.0f}"
+    return f"{exhausts.ceiling} ({limit})"
 
 
 def nearest(
@@ -64,6 +78,14 @@ def soonest(forecasts: Iterable[Exhaustion | None]) -> Exhaustion | None:
         key=lambda one: math.inf if one.after_connections is None else one.after_connections,
         default=None,
     )
+
+
+def first_limit(findings: Iterable[Finding]) -> Exhaustion | None:
+    """The limit that all this growth together reaches first; None where it is not known. More memory comes in more
+    mappings, so where no limit of the memory was read, that of the mappings is not named."""
+    growing = [one for one in findings if one.rate]
+    unlimited = any(Key(one.metric, one.kind).unit == "B" and not one.exhausts for one in growing)
+    return soonest(one.exhausts for one in growing if not (unlimited and one.metric == "mappings"))
 
 
 def first_full(observations: Sequence[Observation], limit: float) -> tuple[float, float] | None:

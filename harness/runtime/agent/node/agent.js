@@ -89,6 +89,7 @@ async function read () {
     version: process.versions.node,
     objects,
     heap_bytes: memory.heapUsed,
+    heap_limit: require('v8').getHeapStatistics().heap_size_limit,
     external_bytes: memory.external,
     resources: resourceTypes(),
     partial
