@@ -88,11 +88,11 @@ class Broker:
             if answers is not None:
                 if isinstance(message, mdp.ClientRequest):
                     self.state.requests += 1
-                sends = [s for answer in answers for s in self._plan(answer, now)]
+                sends = [s for answer in answers for s in self._schedule(answer, now)]
                 return sends + self._follow_orders(now)
         sends = []
         for out in self.state.receive(identity, message, now):
-            sends += self._pass(out, now)
+            sends += self._through_faults(out, now)
         return sends + self._follow_orders(now) if self.chain.active else sends
 
     def reject(self, reason: str, frames: int) -> None:
@@ -130,17 +130,17 @@ class Broker:
         """Everything that is due: heartbeats, delayed replies, faults that begin or end."""
         sends: list[Send] = []
         for out in self.state.tick(now):
-            sends += self._pass(out, now)
+            sends += self._through_faults(out, now)
         if self.chain.active:
             workers = {identity: worker.service for identity, worker in self.state.workers.items()}
             for out in self.chain.tick(now, peers, workers):
-                sends += self._plan(out, now)
+                sends += self._schedule(out, now)
             sends += self._follow_orders(now)
         while self._due and self._due[0][0] <= now:
             out = heapq.heappop(self._due)[2]
             # The fault that made this repetition may have been switched off since.
             if out.cause is None or out.cause in self.chain.active:
-                sends += self._plan(replace(out, delay=0.0), now)
+                sends += self._schedule(replace(out, delay=0.0), now)
         return sends
 
     def due(self) -> float:
@@ -162,18 +162,18 @@ class Broker:
 
     def remove_fault(self, number: int, now: float) -> list[Send]:
         """Switch a fault off. Raises SpecError for an unknown id."""
-        sends = [s for out in self.chain.remove(number, now) for s in self._plan(out, now)]
+        sends = [s for out in self.chain.remove(number, now) for s in self._schedule(out, now)]
         return sends + self._follow_orders(now)
 
     def clear(self, now: float) -> list[Send]:
         """Switch every fault off; the replies that they withheld or held are sent."""
-        sends = [s for out in self.chain.clear(now) for s in self._plan(out, now)]
+        sends = [s for out in self.chain.clear(now) for s in self._schedule(out, now)]
         return sends + self._follow_orders(now) + self.release(now)
 
     def release(self, now: float) -> list[Send]:
         """Send every held reply, in the order of the requests."""
         held, self.held = self.held, []
-        return [s for out in held for s in self._plan(replace(out, held=False), now)]
+        return [s for out in held for s in self._schedule(replace(out, held=False), now)]
 
     def restart(self, now: float) -> None:
         """Drop every worker and every request, like a broker that is restarted. Faults stay active."""
@@ -241,12 +241,12 @@ class Broker:
             name = OTHER
         self.per_service[name] += 1
 
-    def _pass(self, out: Outgoing, now: float) -> list[Send]:
+    def _through_faults(self, out: Outgoing, now: float) -> list[Send]:
         if not self.chain.active:
             return [self._encoded(out)]
-        return [send for one in self.chain.outgoing(out, now) for send in self._plan(one, now)]
+        return [send for one in self.chain.outgoing(out, now) for send in self._schedule(one, now)]
 
-    def _plan(self, out: Outgoing, now: float) -> list[Send]:
+    def _schedule(self, out: Outgoing, now: float) -> list[Send]:
         """Send now, later, or at the order ``release``."""
         if out.held or out.delay > 0:
             if self._is_full():
@@ -276,7 +276,7 @@ class Broker:
             elif isinstance(order, SetHeartbeat):
                 self.state.set_interval(order.interval or self._usual_interval, now)
             elif isinstance(order, Deliver):
-                sends += [s for out in order.messages for s in self._plan(out, now)]
+                sends += [s for out in order.messages for s in self._schedule(out, now)]
             else:
                 self.socket_orders.append(replace(order, by=number) if isinstance(order, Wire) else order)
         return sends

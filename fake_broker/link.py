@@ -33,16 +33,16 @@ class Tally:
     fired: int = 0
 
 
-class Way:
+class Direction:
     """One direction of a connection: from one socket to the other."""
 
-    __slots__ = ("buffer", "ended", "into", "next", "out_of", "shut")
+    __slots__ = ("buffer", "ended", "into", "next_at", "out_of", "shut")
 
     def __init__(self, out_of: socket.socket, into: socket.socket, start: float) -> None:
         self.out_of = out_of
         self.into = into
         self.buffer = bytearray()
-        self.next = start
+        self.next_at = start
         self.ended = False
         self.shut = False
 
@@ -51,11 +51,11 @@ class Link:
     """A peer's connection (front) and the proxy's own connection to the ROUTER (back). passed: bytes in both
     directions. silenced: no more bytes are read or passed."""
 
-    __slots__ = ("back", "front", "passed", "silenced", "ways")
+    __slots__ = ("back", "directions", "front", "passed", "silenced")
 
     def __init__(self, front: socket.socket, back: socket.socket, start: float) -> None:
         self.front = front
         self.back = back
-        self.ways = (Way(front, back, start), Way(back, front, start))
+        self.directions = (Direction(front, back, start), Direction(back, front, start))
         self.passed = 0
         self.silenced = False

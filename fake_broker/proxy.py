@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Link, Policy, Tally, Way
+from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Direction, Link, Policy, Tally
 
 BUFFER = 64 * 1024
 MAX_WAIT = 0.5  # seconds of one select
@@ -171,68 +171,68 @@ class Proxy:
 
     def _pump(self, link: Link) -> None:
         try:
-            for way in link.ways:
-                self._move(link, way)
+            for direction in link.directions:
+                self._move(link, direction)
         except OSError:
             self._end(link, RST)
             return
         if self._policy.limit and link.passed >= self._policy.limit:
             self._count("limit")
             self._end(link, self._policy.limit_end)
-        elif all(way.shut for way in link.ways):
+        elif all(direction.shut for direction in link.directions):
             self._end(link, FIN)
         else:
             self._watch(link)
 
-    def _move(self, link: Link, way: Way) -> None:
+    def _move(self, link: Link, direction: Direction) -> None:
         """Read and write one direction as far as it goes without waiting."""
         policy = self._policy
-        if not way.ended and len(way.buffer) < BUFFER:
+        if not direction.ended and len(direction.buffer) < BUFFER:
             with contextlib.suppress(BlockingIOError):
-                data = way.out_of.recv(BUFFER)
-                way.ended = not data
-                way.buffer += data
+                data = direction.out_of.recv(BUFFER)
+                direction.ended = not data
+                direction.buffer += data
         now = self._clock()
-        while way.buffer and now >= way.next:
-            size = policy.slice or len(way.buffer)
+        while direction.buffer and now >= direction.next_at:
+            size = policy.slice or len(direction.buffer)
             # The last piece is cut, so that exactly ``limit`` bytes pass.
             if policy.limit:
                 size = min(size, policy.limit - link.passed)
             if size <= 0:
                 return
             try:
-                sent = way.into.send(way.buffer[:size])
+                sent = direction.into.send(direction.buffer[:size])
             except BlockingIOError:
                 return
-            del way.buffer[:sent]
+            del direction.buffer[:sent]
             link.passed += sent
             if policy.slice:
                 self._count("slice")
-                way.next = now + policy.gap
+                direction.next_at = now + policy.gap
         # An end of stream is passed on only after every byte before it.
-        if way.ended and not way.buffer and not way.shut:
-            way.shut = True
-            way.into.shutdown(socket.SHUT_WR)
+        if direction.ended and not direction.buffer and not direction.shut:
+            direction.shut = True
+            direction.into.shutdown(socket.SHUT_WR)
 
     def _watch(self, link: Link) -> None:
         """Register the connection only for events, or a time, after which it can make progress."""
         now = self._clock()
         # Bytes that wait for a pause or a gap to end: a timer wakes the connection, not its socket.
-        waits = [w.next for w in link.ways if w.buffer and w.next > now]
+        waits = [one.next_at for one in link.directions if one.buffer and one.next_at > now]
         if waits and not link.silenced:
             self._timed[link] = min(waits)
         else:
             self._timed.pop(link, None)
         for one, reads, writes in (
-            (link.front, link.ways[0], link.ways[1]),
-            (link.back, link.ways[1], link.ways[0]),
+            (link.front, link.directions[0], link.directions[1]),
+            (link.back, link.directions[1], link.directions[0]),
         ):
             events = 0
             if not link.silenced:
                 # A full buffer is not read further, so TCP's flow control stops the sender.
                 if not reads.ended and len(reads.buffer) < BUFFER:
                     events |= selectors.EVENT_READ
-                if writes.buffer and writes.next <= now:
+                if writes.buffer and writes.next_at <= now:
                     events |= selectors.EVENT_WRITE
             # A selector does not accept a registration without events, so such a socket is unregistered.
             known = self._selector.get_map().get(one)

@@ -19,12 +19,12 @@ from harness.core.errors import ConfigError, HistoryError, OptionError
 from harness.history.migrations import NEWEST
 from harness.process.closing import Closing
 
-BUSY = 15.0  # seconds to wait for another writer
+BUSY_TIMEOUT = 15.0  # seconds to wait for another writer
 POLL = 0.02
-CONNECT = 10  # seconds to wait for a PostgreSQL server
+CONNECT_TIMEOUT = 10  # seconds to wait for a PostgreSQL server
 PRIVATE_FILE = 0o600
 MIGRATION_LOCK = 4_711_2026  # key of PostgreSQL's advisory lock while the schema changes
-AGAIN = "harness history add RUN records a saved run later"
+ADD_LATER = "harness history add RUN records a saved run later"
 
 
 class Database(Closing):
@@ -32,8 +32,7 @@ class Database(Closing):
 
     def __init__(self, place: str, *, create: bool = True) -> None:
         """place: a path, or a URL such as ``postgresql+psycopg://USER@HOST/NAME``. create: make the file when there
-        is none. Raises ConfigError for a place
-        that cannot be one, HistoryError when it cannot be opened."""
+        is none. Raises ConfigError for an invalid place, HistoryError when it cannot be opened."""
         self.url = parse_place(place)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.where = (
@@ -53,13 +52,15 @@ class Database(Closing):
     def _engine(self) -> Engine:
         if not self.sqlite:
             try:
-                return create_engine(self.url, connect_args={"connect_timeout": CONNECT}, pool_pre_ping=True)
+                return create_engine(
+                    self.url, connect_args={"connect_timeout": CONNECT_TIMEOUT}, pool_pre_ping=True
+                )
             except ModuleNotFoundError:
                 raise ConfigError(
                     "a history in PostgreSQL needs psycopg; install it: pip install 'psycopg[binary]'"
                 ) from None
         self._make_file()
-        engine = create_engine(self.url, connect_args={"timeout": BUSY})
+        engine = create_engine(self.url, connect_args={"timeout": BUSY_TIMEOUT})
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _: object) -> None:
@@ -93,14 +94,14 @@ class Database(Closing):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises HistoryError."""
-        with self._explained(), self.engine.connect() as connection, connection.begin():
+        with self._as_history_errors(), self.engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: all of it or nothing. Raises HistoryError."""
         with (
-            self._explained(),
+            self._as_history_errors(),
             self.engine.connect().execution_options(harness_writes=True) as connection,
             connection.begin(),
         ):
@@ -135,7 +136,7 @@ class Database(Closing):
             alembic.upgrade(config, "head")
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _as_history_errors(self) -> Iterator[None]:
         """Any failure of the database as one line that names it and what to do."""
         try:
             yield
@@ -145,7 +146,7 @@ class Database(Closing):
 
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL, retrying because SQLite itself does not wait for other connections here."""
-    end = time.monotonic() + BUSY
+    end = time.monotonic() + BUSY_TIMEOUT
     while True:
         try:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -190,16 +191,16 @@ def _reason(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     words = " ".join(str(cause).split())
     for sign, meaning in (
-        ("database is locked", f"another program has locked it for {BUSY:g} s; {AGAIN}"),
-        ("not a database", f"it is damaged or not an SQLite file; move it away, and {AGAIN}"),
-        ("malformed", f"it is damaged; move it away, and {AGAIN}"),
-        ("disk is full", f"the disk is full; free some space, and {AGAIN}"),
-        ("disk I/O error", f"the disk reports an error, or is full; free some space, and {AGAIN}"),
+        ("database is locked", f"another program has locked it for {BUSY_TIMEOUT:g} s; {ADD_LATER}"),
+        ("not a database", f"it is damaged or not an SQLite file; move it away, and {ADD_LATER}"),
+        ("malformed", f"it is damaged; move it away, and {ADD_LATER}"),
+        ("disk is full", f"the disk is full; free some space, and {ADD_LATER}"),
+        ("disk I/O error", f"the disk reports an error, or is full; free some space, and {ADD_LATER}"),
         ("readonly", "it cannot be written; run as its owner, or use another file"),
         ("unable to open", "it cannot be opened; expected a file that can be written"),
-        ("No space left", f"the server's disk is full; {AGAIN}"),
+        ("No space left", f"the server's disk is full; {ADD_LATER}"),
         ("already exists", "it holds other tables of these names; name an empty database by --history"),
     ):
         if sign in words:
             return meaning
-    return f"{words[:300] or type(cause).__name__}; {AGAIN}"
+    return f"{words[:300] or type(cause).__name__}; {ADD_LATER}"

@@ -18,8 +18,8 @@ from harness.process.closing import Closing
 RUN_FIELDS = [one.name for one in dataclasses.fields(RunEntry) if one.name != "trials"]
 TRIAL_FIELDS = [one.name for one in dataclasses.fields(TrialEntry) if one.name != "metrics"]
 METRIC_FIELDS = [one.name for one in dataclasses.fields(Measured)]
-EARLIER = 100  # runs among which the last decided one is looked for
-AT_ONCE = 500  # rows named in one statement: SQLite before 3.32 takes 999
+MAX_EARLIER_RUNS = 100  # runs among which the last decided one is looked for
+MAX_ROWS_NAMED = 500  # rows named in one statement: SQLite before 3.32 takes 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ class History(Closing):
         """The newest earlier runs of the same targets on the same branch."""
         found: dict[str, RunEntry] = {}
         for target in {trial.target for trial in entry.trials}:
-            wanted = RunFilter(target=target, branch=entry.branch, until=entry.started_at, last=EARLIER)
+            wanted = RunFilter(
+                target=target, branch=entry.branch, until=entry.started_at, last=MAX_EARLIER_RUNS
+            )
             found.update((one.digest, one) for one in self.find(wanted))
         return list(found.values())
 
@@ -83,8 +85,8 @@ class History(Closing):
         """Remove these runs; how many there were."""
         removed = 0
         with self.database.writing() as connection:
-            for start in range(0, len(digests), AT_ONCE):
-                part = digests[start : start + AT_ONCE]
+            for start in range(0, len(digests), MAX_ROWS_NAMED):
+                part = digests[start : start + MAX_ROWS_NAMED]
                 removed += connection.execute(delete(runs).where(runs.c.digest.in_(part))).rowcount
         return removed
 
@@ -173,21 +175,21 @@ def _trial_conditions(wanted: RunFilter) -> list[Any]:
 
 def _entries(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> Iterable[RunEntry]:
     """The runs with these keys, in this order."""
-    for start in range(0, len(chosen), AT_ONCE):
-        yield from _read_runs(connection, chosen[start : start + AT_ONCE], wanted)
+    for start in range(0, len(chosen), MAX_ROWS_NAMED):
+        yield from _read_runs(connection, chosen[start : start + MAX_ROWS_NAMED], wanted)
 
 
 def _read_runs(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> list[RunEntry]:
-    """At most AT_ONCE runs, by one statement for each table rather than one for each run."""
+    """At most MAX_ROWS_NAMED runs, by one statement for each table rather than one for each run."""
     found = {row.id: row for row in connection.execute(select(runs).where(runs.c.id.in_(chosen)))}
     inner = select(trials).where(trials.c.run.in_(chosen), *_trial_conditions(wanted)).order_by(trials.c.id)
     below = list(connection.execute(inner))
     measured: dict[int, list[Measured]] = {}
     numbers = [row.id for row in below]
-    for start in range(0, len(numbers), AT_ONCE):
+    for start in range(0, len(numbers), MAX_ROWS_NAMED):
         query = (
             select(metrics)
-            .where(metrics.c.trial.in_(numbers[start : start + AT_ONCE]))
+            .where(metrics.c.trial.in_(numbers[start : start + MAX_ROWS_NAMED]))
             .order_by(metrics.c.id)
         )
         for row in connection.execute(query):

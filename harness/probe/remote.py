@@ -27,7 +27,7 @@ WAKE = 0.1  # seconds between two checks for cancellation
 ANSWER_TIMEOUT = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one is out of date
 MAX_ANSWERS = 8  # answers queued
-CUT = "cut"  # key of the answer to an order that cannot be answered any more
+BROKEN = "cut"  # key of the answer to an order that cannot be answered any more
 RETRY = 2.0  # seconds between two attempts to start the command again
 DRIFT = 1e-4  # relative difference of the pace of two monotonic clocks
 
@@ -69,12 +69,12 @@ class RemoteSampler:
         self._thread = threading.Thread(target=self._run, name="remote-probe", daemon=True)
         self._thread.start()
         ends = time.monotonic() + timeout
-        while not (came := self._first.wait(WAKE)) and time.monotonic() < ends and not cancelled():
+        while not (first_arrived := self._first.wait(WAKE)) and time.monotonic() < ends and not cancelled():
             pass
-        if cancelled() and not came:
+        if cancelled() and not first_arrived:
             self.close()
             raise Interrupted("stopped before the remote probe sent a sample")
-        if not came or self.error:
+        if not first_arrived or self.error:
             self.close()
             raise self.error or ProbeError(
                 f"the remote probe sent no sample within {timeout:g} s; expected `{argv[0]} …` to print JSON lines"
@@ -97,7 +97,7 @@ class RemoteSampler:
                 if self._stop.is_set() or self.ended:
                     return
                 why = self._command.why()
-                self._answer({CUT: why})  # ends the wait for an answer
+                self._answer({BROKEN: why})  # ends the wait for an answer
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")
                 # The command works again, but its process does not exist: it exited while the connection was broken.
@@ -152,7 +152,7 @@ class RemoteSampler:
         names = ("boot", "pid", "started")
         before = self._hello
         if before and any(before.get(name) != data.get(name) for name in names):
-            self._keep(Sample(self._clock(), gap=f"{EXITED}: {_another(before, data)}"))
+            self._keep(Sample(self._clock(), gap=f"{EXITED}: {_why_another(before, data)}"))
             self.ended = True
             return
         self._hello = data
@@ -213,8 +213,10 @@ class RemoteSampler:
                 raise ProbeError(
                     f"the remote probe did not answer {order!r} within {ANSWER_TIMEOUT:g} s; expected one line"
                 ) from None
-        if CUT in answer:
-            raise ProbeError(f"the connection to the remote probe broke: {answer[CUT]}; expected its {key}")
+        if BROKEN in answer:
+            raise ProbeError(
+                f"the connection to the remote probe broke: {answer[BROKEN]}; expected its {key}"
+            )
         if key not in answer:
             raise ProbeError(f"the remote probe answered {json.dumps(answer)[:200]}; expected its {key}")
         return answer[key]
@@ -257,7 +259,7 @@ class RemoteSampler:
             raise self.error
 
 
-def _another(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _why_another(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if before.get("boot") != now.get("boot"):
         return "the remote machine was rebooted"
     return f"pid {now.get('pid')} is another process now"

@@ -77,8 +77,8 @@ class Tree:
         self._last: dict[int, HotReading] = {pid: reading}
         # Processes whose last reading showed another program than the one before.
         self._executing: set[int] = set()
-        self._cpu_of_dead = 0.0
-        self._faults_of_dead = 0
+        self._cpu_of_exited = 0.0
+        self._faults_of_exited = 0
         self._first_reading = True
 
     def processes(self) -> dict[int, int]:
@@ -126,9 +126,9 @@ class Tree:
             threads=_total([reading.threads for reading in alive]),
             processes=len(alive),
             rss=_total([reading.rss for reading in alive]),
-            cpu=self._cpu_of_dead + sum(reading.cpu for reading in readings),
+            cpu=self._cpu_of_exited + sum(reading.cpu for reading in readings),
             switches=_total([reading.switches for reading in alive]),
-            faults=self._faults_of_dead + sum(reading.faults for reading in readings),
+            faults=self._faults_of_exited + sum(reading.faults for reading in readings),
             zombies=len(readings) - len(alive),
             per_process=_details(readings),
             events=tuple(events[:MAX_EVENTS]),
@@ -156,8 +156,8 @@ class Tree:
         self._executing.discard(pid)
         if before:
             # Kept in the sum, because the CPU time of a tree must not fall when a process exits.
-            self._cpu_of_dead += before.cpu
-            self._faults_of_dead += before.faults
+            self._cpu_of_exited += before.cpu
+            self._faults_of_exited += before.faults
             events.append(f"pid {pid} ({before.name}) exited")
 
     def _end(self, at: float, readings: list[HotReading], events: list[str]) -> Sample:

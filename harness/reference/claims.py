@@ -238,7 +238,7 @@ def _defects() -> Iterator[Claim]:
     tested = {claim.name for claim in _STORY}
     for profile in SINGLE_DEFECTS:
         if profile.name not in tested:
-            yield _of(profile.name, f"{DEFECT} {profile.defects[0]}", profile.death)
+            yield _of(profile.name, f"{DEFECT} {profile.defects[0]}", profile.explanation)
     yield _of("bare", "this service: no defect", "without a defect nothing stays")
 
 

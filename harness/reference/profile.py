@@ -29,10 +29,10 @@ KILLED = (-9,)
 ORIGINAL = ("socket-per-check",)
 UPSTREAM = ("shared-socket", "abandoned-check", "unseen-disconnect", "no-flush")
 
-EXHAUSTION_DEATH = (
+EXHAUSTION_CRASH = (
     "two descriptors per check stay open until the process has 1,024: EMFILE, a panic, status 2"
 )
-FREED_DEATH = "the first receive that times out closes the socket under the other threads: libzmq aborts"
+FREED_CRASH = "the first receive that times out closes the socket under the other threads: libzmq aborts"
 STAYS = "no crash; of each client that left the descriptor and the ticking handler stay"
 
 
@@ -43,9 +43,9 @@ class Profile:
     said: what the root cause analysis says of it. broker: what the broker must do: ``answering``,
     ``silent`` or ``flapping`` (silent in turn). expected: ``crashed``, ``bounded``, ``leaking``,
     ``stalled`` or ``inconclusive``; the worst of what is true, in the order crashed, leaking, stalled.
-    death: how it crashes, or what it retains, or why it does neither. signatures: names of crash signatures, of which
-    one must be found in the log of a crash. in_log: regular expression that must match the log of the service or of its
-    ZeroMQ process; empty: none.
+    explanation: how it crashes, or what it retains, or why it does neither. signatures: names of crash signatures, of
+    which one must be found in the log of a crash. in_log: regular expression that must match the log of the service or
+    of its ZeroMQ process; empty: none.
     returncodes: of the process at its end, negative for a signal; 0 for one that has to be stopped.
     streams: whether clients get events; None where a crash and the first event race.
     base: the defect that a mitigation is tested on. also: outcomes that are accepted as well, where the speed of the
@@ -58,7 +58,7 @@ class Profile:
     mitigations: tuple[str, ...]
     broker: str
     expected: str
-    death: str
+    explanation: str
     said: str = "–"
     signatures: tuple[str, ...] = ()
     in_log: str = ""

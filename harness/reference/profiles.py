@@ -17,8 +17,8 @@ from harness.reference.profile import (
     CRASHED,
     EXHAUSTED,
     EXHAUSTION,
-    EXHAUSTION_DEATH,
-    FREED_DEATH,
+    EXHAUSTION_CRASH,
+    FREED_CRASH,
     LEAKING,
     LIBZMQ,
     ORIGINAL,
@@ -54,7 +54,7 @@ class UnknownProfile(ValueError):
 
 
 def _shares(
-    name: str, summary: str, said: str, mitigations: tuple[str, ...], death: str, streams: bool = False
+    name: str, summary: str, said: str, mitigations: tuple[str, ...], explanation: str, streams: bool = False
 ) -> Profile:
     """A profile that crashes by the shared socket."""
     return Profile(
@@ -64,7 +64,7 @@ def _shares(
         mitigations,
         "silent",
         CRASHED,
-        death,
+        explanation,
         said,
         signatures=LIBZMQ,
         in_log=ASSERTION,
@@ -82,7 +82,7 @@ _STORY = (
         (),
         "answering",
         CRASHED,
-        EXHAUSTION_DEATH,
+        EXHAUSTION_CRASH,
         "sockets pile up until the process dies",
         signatures=EXHAUSTION,
         in_log=EXHAUSTED,
@@ -94,7 +94,7 @@ _STORY = (
         "one DEALER for all threads, replaced under them when a receive times out",
         "not seen by the analysis",
         (),
-        f"{FREED_DEATH}; as long after the first request as the receive's timeout, 30 s as published",
+        f"{FREED_CRASH}; as long after the first request as the receive's timeout, 30 s as published",
     ),
     _shares(
         "solution-1",

@@ -12,8 +12,8 @@ from harness.reference.profile import (
     CRASHED,
     EXHAUSTED,
     EXHAUSTION,
-    EXHAUSTION_DEATH,
-    FREED_DEATH,
+    EXHAUSTION_CRASH,
+    FREED_CRASH,
     HANGS,
     KILLED,
     LEAKING,
@@ -26,8 +26,10 @@ from harness.reference.profile import (
 )
 
 
-def _only(name: str, broker: str, expected: str, death: str, **more: Any) -> Profile:
-    return Profile(f"only-{name}", f"{name} and nothing else", (name,), (), broker, expected, death, **more)
+def _only(name: str, broker: str, expected: str, explanation: str, **more: Any) -> Profile:
+    return Profile(
+        f"only-{name}", f"{name} and nothing else", (name,), (), broker, expected, explanation, **more
+    )
 
 
 SINGLE_DEFECTS: tuple[Profile, ...] = (
@@ -35,7 +37,7 @@ SINGLE_DEFECTS: tuple[Profile, ...] = (
         "socket-per-check",
         "answering",
         CRASHED,
-        EXHAUSTION_DEATH,
+        EXHAUSTION_CRASH,
         signatures=EXHAUSTION,
         in_log=EXHAUSTED,
         returncodes=PANIC,
@@ -55,7 +57,7 @@ SINGLE_DEFECTS: tuple[Profile, ...] = (
         "shared-socket",
         "silent",
         CRASHED,
-        FREED_DEATH,
+        FREED_CRASH,
         signatures=LIBZMQ,
         in_log=ASSERTION,
         returncodes=SIGNALS,

@@ -11,8 +11,8 @@ from harness.reference.profile import (
     CRASHED,
     EXHAUSTED,
     EXHAUSTION,
-    EXHAUSTION_DEATH,
-    FREED_DEATH,
+    EXHAUSTION_CRASH,
+    FREED_CRASH,
     INCONCLUSIVE,
     LEAKING,
     LIBZMQ,
@@ -33,27 +33,27 @@ class _Effect:
 
     name: str
     upstream: tuple[str, str]
-    original: tuple[str, str] = (CRASHED, EXHAUSTION_DEATH)
+    original: tuple[str, str] = (CRASHED, EXHAUSTION_CRASH)
 
 
 _EFFECTS = (
-    _Effect("stream-registry", (CRASHED, FREED_DEATH)),
-    _Effect("circuit-breaker", (CRASHED, f"{FREED_DEATH}, before the fifth failure is counted")),
-    _Effect("graceful-degradation", (CRASHED, f"{FREED_DEATH}, later: fewer threads meet")),
-    _Effect("deadlines", (CRASHED, f"{FREED_DEATH}: the deadline ends the waiting, not the receive")),
-    _Effect("simple-writes", (CRASHED, f"{FREED_DEATH}; until then clients get events")),
+    _Effect("stream-registry", (CRASHED, FREED_CRASH)),
+    _Effect("circuit-breaker", (CRASHED, f"{FREED_CRASH}, before the fifth failure is counted")),
+    _Effect("graceful-degradation", (CRASHED, f"{FREED_CRASH}, later: fewer threads meet")),
+    _Effect("deadlines", (CRASHED, f"{FREED_CRASH}: the deadline ends the waiting, not the receive")),
+    _Effect("simple-writes", (CRASHED, f"{FREED_CRASH}; until then clients get events")),
     _Effect("pool", (LEAKING, STAYS), (BOUNDED, "every socket is used again: nothing stays")),
     _Effect(
         "serialize",
         (LEAKING, f"{STAYS}; one check at a time, so a silent broker holds up all of them"),
-        (CRASHED, f"{EXHAUSTION_DEATH}: a lock per socket is nothing where each check has its own"),
+        (CRASHED, f"{EXHAUSTION_CRASH}: a lock per socket is nothing where each check has its own"),
     ),
     _Effect(
         "explicit-close",
-        (CRASHED, f"{FREED_DEATH}: it is closed explicitly indeed"),
+        (CRASHED, f"{FREED_CRASH}: it is closed explicitly indeed"),
         (BOUNDED, "every socket is closed after its check: nothing stays"),
     ),
-    _Effect("http-fallback", (CRASHED, f"{FREED_DEATH}: ZeroMQ is asked first, by all threads at once")),
+    _Effect("http-fallback", (CRASHED, f"{FREED_CRASH}: ZeroMQ is asked first, by all threads at once")),
     _Effect(
         "isolate",
         (LEAKING, f"the child dies again and again, the service does not; {STAYS}"),
@@ -65,10 +65,10 @@ _EFFECTS = (
     ),
     _Effect(
         "socket-limit",
-        (CRASHED, f"{FREED_DEATH}: there was only one socket"),
+        (CRASHED, f"{FREED_CRASH}: there was only one socket"),
         (BOUNDED, "64 sockets stay, then every check is refused: bounded, and blind"),
     ),
-    _Effect("bounded-history", (CRASHED, FREED_DEATH)),
+    _Effect("bounded-history", (CRASHED, FREED_CRASH)),
 )
 
 

@@ -42,15 +42,15 @@ def charts(trial: Trial, identifier: str) -> Iterator[Chart]:
             if one.scope == "after-disconnect" and not one.unit.endswith("/hour")
         ]
         # Of a run that is inconclusive because of one metric, the evidence is that metric.
-        open_ = [one for one in known if verdict.explanation.startswith(f"{Key(one.metric, one.kind)}: ")]
+        undecided = [one for one in known if verdict.explanation.startswith(f"{Key(one.metric, one.kind)}: ")]
         first = [one for one in known if (one.metric, one.kind) == ("fds", "")]
-        about = [*open_, *first, *known][:1]
+        about = [*undecided, *first, *known][:1]
     for index, one in enumerate(about):
         name = f"{identifier}-{index}"
         if isinstance(one, Finding) and one.scope == "while-connected":
             chart = _connected(trial, one, name)
         else:
-            chart = _after(trial, found, one, name)
+            chart = _after_disconnect(trial, found, one, name)
         if chart:
             yield chart
 
@@ -75,7 +75,7 @@ def _sum_of(unit: str) -> str:
     return sums.get(name, "connection")
 
 
-def _after(trial: Trial, found: Sequence[Moment], one: Finding | Bound, name: str) -> Chart | None:
+def _after_disconnect(trial: Trial, found: Sequence[Moment], one: Finding | Bound, name: str) -> Chart | None:
     key = Key(one.metric, one.kind)
     rate = one.rate if isinstance(one, Finding) else None
     unit = rate.unit if rate else (one.unit if isinstance(one, Bound) else f"{one.metric}/connection")
@@ -100,8 +100,8 @@ def _after(trial: Trial, found: Sequence[Moment], one: Finding | Bound, name: st
     band: list[tuple[float, float, float]] = []
     if rate:
         # The line starts at the base of the judgement and has the slope of the headline.
-        lines.append(Line(_from(start, end, rate.value / scale), "fit"))
-        lower, upper = _from(start, end, rate.low / scale), _from(start, end, rate.high / scale)
+        lines.append(Line(_line_from(start, end, rate.value / scale), "fit"))
+        lower, upper = _line_from(start, end, rate.low / scale), _line_from(start, end, rate.high / scale)
         band = [(x, low, high) for (x, low), (_, high) in zip(lower, upper, strict=True)]
     elif isinstance(one, Bound):
         band = [
@@ -163,7 +163,9 @@ def _connected(trial: Trial, finding: Finding, name: str) -> Chart | None:
     )
 
 
-def _from(start: tuple[float, float], end: tuple[float, float], slope: float) -> list[tuple[float, float]]:
+def _line_from(
+    start: tuple[float, float], end: tuple[float, float], slope: float
+) -> list[tuple[float, float]]:
     return [start, (end[0], start[1] + slope * (end[0] - start[0]))]
 
 

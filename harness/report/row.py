@@ -27,7 +27,7 @@ class Row:
     threads: str
     memory: str
     signature: str
-    said: str
+    claim: str
     confirmed: bool | None
     note: str
 
@@ -45,14 +45,14 @@ def cells(row: Row) -> tuple[str, ...]:
     confirmed = {None: "–", True: "yes", False: "no"}[row.confirmed]
     return (
         row.name, row.outcome.value, row.seconds, row.connections, row.descriptors, row.threads, row.memory,
-        row.signature, row.said, f"{confirmed}: {row.note}" if row.note else confirmed,
+        row.signature, row.claim, f"{confirmed}: {row.note}" if row.note else confirmed,
     )  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headings and cells. Only a run of ``harness reproduce`` expects outcomes, and only a crash has a signature: a
     column that applies to no row is left out."""
-    expected = any(row.said or row.note or row.confirmed is not None for row in rows)
+    expected = any(row.claim or row.note or row.confirmed is not None for row in rows)
     crashed = any(row.outcome is Outcome.CRASHED for row in rows)
     shown = [
         index
@@ -78,7 +78,7 @@ def build_row(trial: Trial) -> Row:
         threads=_growth_text(last_process(trial), verdict, "threads"),
         memory=_memory_text(last_process(trial)),
         signature=_signature(verdict),
-        said=trial.about.said,
+        claim=trial.about.said,
         confirmed=trial.about.confirmed,
         note=trial.about.note,
     )

@@ -20,7 +20,7 @@ from harness.core.record import Container
 from harness.process.read import check_regular
 from harness.runtime.counters import MIN_PER_CONNECTION, Growth
 
-MINOR = 0.1  # share of the largest growth below which a container is left out
+MIN_SHARE_OF_LARGEST = 0.1  # share of the largest growth below which a container is left out
 SOURCE_LIMIT = 4 << 20  # bytes of one source file
 MAX_LINE = 2000  # characters: a bundle in one line has no lines to name
 WORDS = {"Array": "array", "Map": "Map", "Set": "Set", "Object": "object"}
@@ -91,7 +91,7 @@ def container_growth(
         ]
     # A container that was made during the cycles also counts as grown. It is small beside one that retains something of
     # each connection.
-    least = MINOR * max((growth.per_connection for growth in containers), default=0.0)
+    least = MIN_SHARE_OF_LARGEST * max((growth.per_connection for growth in containers), default=0.0)
     return (
         sorted(
             (one for one in containers if one.per_connection >= least),

@@ -26,7 +26,7 @@ NO_OWN = Note(
     NoteKind.SEARCH_LIMIT,
     "no frame of the service is on any stack: these lines are those of libraries that it uses",
 )
-MINOR = 0.1  # share of the largest growth below which a container is left out
+MIN_SHARE_OF_LARGEST = 0.1  # share of the largest growth below which a container is left out
 # Every growth contains objects of these types, so they are listed last: they say nothing about the place.
 BUILTINS = frozenset(
     {"dict", "list", "tuple", "set", "cell", "function", "builtin_function_or_method", "method"}
@@ -146,7 +146,7 @@ def container_growth(grown: Iterable[Mapping[str, Any]], connections: float) -> 
         found.append(Growth.of_container(container, rate, tuple(map(written, made)), own=own))
     # A list that was made during the cycles also counts as grown. It is small beside one that retains something of each
     # connection.
-    least = MINOR * max((growth.per_connection for growth in found), default=0.0)
+    least = MIN_SHARE_OF_LARGEST * max((growth.per_connection for growth in found), default=0.0)
     found = [growth for growth in found if growth.per_connection >= least]
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
 

@@ -64,11 +64,11 @@ def test_a_direction_whose_reader_is_slow_holds_a_bounded_buffer(reverse: bool) 
                 idle += 1
                 proxy.change()  # an order lets every connection continue, which must not read more
                 select.select([], [sender], [], 0.01)
-            most = max([most, *(len(way.buffer) for link in links(proxy) for way in link.ways)])
+            most = max([most, *(len(way.buffer) for link in links(proxy) for way in link.directions)])
             assert most < 2 * BUFFER == 128 * 1024
         assert most >= BUFFER, "the reader was slow"
         events = {key.fileobj: key.events for key in list(proxy._selector.get_map().values())}
-        (way,) = (way for link in links(proxy) for way in link.ways if len(way.buffer) >= BUFFER)
+        (way,) = (way for link in links(proxy) for way in link.directions if len(way.buffer) >= BUFFER)
         assert not events.get(way.out_of, 0) & selectors.EVENT_READ, (
             "what is not read must not wake the thread"
         )

@@ -211,7 +211,7 @@ def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
 
 
 def test_a_locked_file_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY", 0.2)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.2)
     path = str(tmp_path / "history.db")
     with History(path) as history:
         holder = sqlite3.connect(path, isolation_level=None)

@@ -270,7 +270,7 @@ def test_the_fitted_line_begins_after_the_warm_up_with_the_rate_of_the_verdict()
     ]
     finding = Finding("fds", "eventfd", "leaking", "connection", Rate(1.0, 0.9, 1.1, "fds/connection"), "")
     one = trial([], observations=seen)
-    chart = evidence._after(one, moments(one), finding, "id")
+    chart = evidence._after_disconnect(one, moments(one), finding, "id")
     assert chart is not None
     levels_line, fit = chart.lines
     assert [level for _, level in levels_line.points] == levels
