@@ -31,6 +31,7 @@ from bench._shapes_memory import (
     recorded,
     staircase,
 )
+from bench._shapes_timed import freed
 
 RECORDED = sorted(path.stem for path in TRACES.glob("*.json"))
 LONG = replace(GOAL, max_seconds=180.0)
@@ -85,6 +86,9 @@ HEALTHY_MEMORY = (
     Kind("slow JIT warm-up", compiled(40 * MIB, 4000), key=MEMORY, goal=LONG),
     Kind("pages that come and go", creeping, key=MEMORY, goal=LONG),
     *(Kind(f"recorded: {name}", recorded(name), key=MEMORY, goal=LONG) for name in RECORDED),
+    Kind("3 kB a stream, freed after 40 s", freed(3000, 40), key=MEMORY, goal=LONG, pace=1500.0),
+    Kind("2 kB a stream, freed after 60 s", freed(2000, 60), key=MEMORY, goal=LONG, pace=1500.0),
+    Kind("20 kB a stream, freed after 15 s", freed(20_000, 15), key=MEMORY, goal=LONG, pace=1500.0),
     Kind("objects: reading's own 4", counter(1.5, 4.0), key=OBJECTS),
     Kind("objects: noise ±60", counter(30.0, 0.0), key=OBJECTS),
     Kind("objects: cache of 2,000", cache(2000, counter(1.5, 4.0)), key=OBJECTS),

@@ -38,6 +38,7 @@ from bench._shapes_timed import (
     burst_pool,
     expired,
     exponential_hold,
+    freed,
     idle_pool,
     janitor,
     late,
@@ -206,6 +207,9 @@ _HEALTHY_MEMORY = (
     Kind("staircase, 2 kB/connection to 5,000", staircase(2048, 5000), key=MEMORY, goal=LONG),
     Kind("staircase, 700 B/connection to 8,500", staircase(700, 8500), key=MEMORY, goal=LONG),
     Kind("collected heap of 40 MiB", collected(40 * MIB, 5), key=MEMORY, goal=LONG),
+    Kind("4 kB a stream, freed after 30 s", freed(4000, 30), key=MEMORY, goal=LONG, pace=1500.0),
+    Kind("1.5 kB a stream, freed after 50 s", freed(1500, 50), key=MEMORY, goal=LONG, pace=1500.0),
+    Kind("12 kB a stream, freed after 55 s", freed(12_000, 55), key=MEMORY, goal=LONG, pace=1500.0),
     Kind(
         "200 kB buffered for each client",
         service(buffered(2e4, 1e5, 200e3), untimed(creeping)),

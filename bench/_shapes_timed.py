@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from bench._clock import Clocked, Load, Start, Timeline
+from bench._services import MIB
 
+ARENA = 64 * 1024.0  # bytes by which an allocator grows
 Hold = Callable[[random.Random], float]
 """Seconds between a client's leave and the release."""
 
@@ -125,6 +128,33 @@ def expired(age: float, share: float = 1.0, most: float = math.inf, chance: floa
     stream is served, as in caches that have no timer. most: units that each stream removes. chance: probability that a
     stream removes any."""
     return lambda rng: _Expired(age, share, most, chance)
+
+
+@dataclass(slots=True)
+class _Freed(Clocked):
+    size: float
+    after: float
+    start: float
+    held: deque[tuple[float, int]] = field(default_factory=deque)
+    streams: int = 0
+    most: int = 0
+
+    def serve(self, load: Load, rng: random.Random) -> None:
+        for at, count in load.departures(load.did.answered):
+            while self.held and self.held[0][0] <= at - self.after:
+                self.streams -= self.held.popleft()[1]
+            self.held.append((at, count))
+            self.streams += count
+            self.most = max(self.most, self.streams)
+
+    def level(self, at: float) -> float:
+        return 20 * MIB + math.floor((self.start + self.size * self.most) / ARENA) * ARENA
+
+
+def freed(size: float, after: float) -> Start:
+    """Bytes of memory for each stream, freed a time after its client disconnected. The allocator keeps what is freed
+    for later streams, so the level follows the most streams that were ever held."""
+    return lambda rng: _Freed(size, after, rng.random() * ARENA)
 
 
 @dataclass(slots=True)

@@ -181,6 +181,8 @@ ROWS = (
     Row("c", "slabs-96", "a slab of 96 kB per open stream, for later ones", held_back=True),
     Row("c", "half-close", "a file per stream whose client half-closed", ("abort",), held_back=True),
     Row("c", "metrics-64", "64 kB a second", ("time",)),
+    Row("c", "sessions-40", "3,000 bytes per stream, for 40 s more"),
+    Row("c", "recent-40", "3,000 bytes per stream, until the first request after 40 s"),
     Row("rust", "board-320", "at most 320 kB queued for a stalled reader", held_back=True),
     Row(
         "rust",

@@ -215,6 +215,48 @@ static void *job(void *unused) {
     return NULL;
 }
 
+/* sessions-40: 3,000 bytes for each stream, until a timer frees them after 40 s; recent-40: until the next stream comes */
+struct session {
+    struct session *next;
+    time_t until;
+    char data[3000];
+};
+static struct session *oldest, **newest = &oldest;
+
+static time_t seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+static void end_sessions(void) {
+    pthread_mutex_lock(&lock);
+    while (oldest && oldest->until <= seconds()) {
+        struct session *one = oldest;
+        if (!(oldest = one->next)) newest = &oldest;
+        free(one);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static void keep_session(void) {
+    struct session *one = malloc(sizeof *one);
+    if (!one) return;
+    memset(one->data, 1, sizeof one->data);
+    one->next = NULL;
+    one->until = seconds() + 40;
+    pthread_mutex_lock(&lock);
+    *newest = one;
+    newest = &one->next;
+    pthread_mutex_unlock(&lock);
+}
+
+static void *time_sessions(void *unused) {
+    (void)unused;
+    for (;; usleep(200000)) end_sessions();
+    return NULL;
+}
+
 static void refuse(int client) {
     char request[4096];
     struct timeval soon = {.tv_usec = 200000};
@@ -232,6 +274,7 @@ static void *serve(void *given) {
         return NULL;
     }
     if (!strcmp(behaviour, "helpers-98")) ask_helpers();
+    if (!strcmp(behaviour, "recent-40")) end_sessions();
     if (!strcmp(behaviour, "zombies-9")) run_hook(next_number());
     if (!strcmp(behaviour, "mapped-5")) map_page(next_number());
     char request[4096];
@@ -264,6 +307,7 @@ static void *serve(void *given) {
     give_slab(slab);
     if (!strcmp(behaviour, "bytes-1700") && (kept = malloc(1700))) memset(kept, 1, 1700);
     if (!strcmp(behaviour, "bytes-3000") && (kept = malloc(3000))) memset(kept, 1, 3000);
+    if (!strcmp(behaviour, "sessions-40") || !strcmp(behaviour, "recent-40")) keep_session();
     if (!strcmp(behaviour, "reset-eventfd") && failed == ECONNRESET) (void)eventfd(0, 0);
     close(client);
     return NULL;
@@ -284,6 +328,7 @@ int main(int argc, char **argv) {
     pthread_t thread;
     if (!strcmp(behaviour, "roster") && pthread_create(&thread, &small, broadcast, NULL)) return 1;
     if (!strcmp(behaviour, "metrics-64") && pthread_create(&thread, &small, sample, NULL)) return 1;
+    if (!strcmp(behaviour, "sessions-40") && pthread_create(&thread, &small, time_sessions, NULL)) return 1;
     if (!strcmp(behaviour, "job-12") && pthread_create(&thread, &small, job, NULL)) return 1;
     if (!strcmp(behaviour, "churn")) {
         unsigned seed = 17;

@@ -142,7 +142,13 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     enough = len(now.loads) >= goal.min_cycles
     if enough and time_for_release(trial, goal, now.results) and (held := _hold_cycle(trial, goal)):
         return held
-    if goal.vary and now.memory and now.memory.growing and now.memory.factor == "time":
+    if (
+        goal.vary
+        and now.memory
+        and now.memory.status == "undecided"
+        and now.memory.growing
+        and now.memory.factor == "time"
+    ):
         # More clients would not show whether the memory grows without them.
         return design.idle_reading(trial, goal)
     if enough and is_certified(trial, goal, now.results, now.memory):

@@ -176,6 +176,8 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
     exposure = math.fsum(amount for _, amount in pairs)
     total = math.fsum(value for value, _ in pairs)
     if len(rose) >= MIN_BLOCKS_FOR_PASS and not any(rose[-2:]):
+        # What stood still has the bound of the time since then: the growth before was no leak.
+        largest = _largest_rate(pairs[-tail:])
         why = f"stood still over the last {counted(math.fsum(a for _, a in pairs[-tail:]), 'connection', ',.0f')}"
         return Assessed("bounded", largest, why, total, exposure)
     if len(signs) - sum(signs) > SIGNS[0][0] - SIGNS[0][1] or len(signs) >= SIGNS[0][0]:

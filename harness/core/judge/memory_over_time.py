@@ -15,12 +15,22 @@ from itertools import accumulate
 
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.certain_growth import MIN_IDLE_SHARE
-from harness.core.judge.memory import ARENA, MEMORY, MIN_ARENAS, MIN_LATE_SHARE, TOLERANCE, assess_memory
+from harness.core.judge.memory import (
+    ARENA,
+    MEMORY,
+    MIN_ARENAS,
+    MIN_LATE_SHARE,
+    TOLERANCE,
+    assess_memory,
+    counted_inside,
+)
+from harness.core.judge.memory_retained import outlived_seconds
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, moments, series
 from harness.core.judge.one_count import allowed
 from harness.core.judge.restarted import merged
 from harness.core.judge.retained import OUTLIVED_FACTOR, retention_of
+from harness.core.judge.retention import MARGIN, IdleEvidence
 from harness.core.judge.trend import critical
 from harness.core.metric import Key
 from harness.core.record import Trial
@@ -54,11 +64,28 @@ def memory_of(trial: Trial, found: Sequence[Moment]) -> Assessed | None:
 def _assessed(trial: Trial, found: Sequence[Moment], key: Key) -> Assessed | None:
     granted = allowed(trial.budget, key)
     by_stream, one = assess_memory(found, key, granted), series(found, key)
-    if by_stream is None or one is None or by_stream.status == "leaking":
+    if by_stream is None or one is None:
         return by_stream
+    if by_stream.status == "leaking":
+        return _if_retained(trial, found, key, by_stream)
     seconds = OUTLIVED_FACTOR * retention_of(trial, key)
     garbage = GARBAGE.get(trial.target.runtime, UNKNOWN_GARBAGE)
     return over_time(one, by_stream, granted, seconds=seconds, garbage=garbage)
+
+
+def _if_retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> Assessed:
+    """A leak only if it outlived the retention time. Where a runtime counts its memory, its counters show that."""
+    retention = retention_of(trial, key)
+    if retention <= 0 or counted_inside(found):
+        return one
+    lasted = found[-1].at - next((moment.began for moment in found if moment.peak), found[-1].at)
+    # Another driver may explain the growth as well; streams that expire are counted as connections.
+    each = found[-1].done.get(one.factor, 0.0) / max(1.0, found[-1].done.get("connection", 0.0))
+    age = outlived_seconds(found, one.high * each, max(lasted, retention + MARGIN))
+    evidence = IdleEvidence(age, 0.0, 0.0, 0.0)
+    if age >= retention + MARGIN:
+        return replace(one, idle_evidence=evidence)
+    return replace(one, status="suspected", growing=True, idle_evidence=evidence)
 
 
 def over_time(
