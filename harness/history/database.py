@@ -66,6 +66,7 @@ class Database(Closing):
         def prepare(connection: Any, _: object) -> None:
             # SQLAlchemy begins transactions itself; sqlite3's own rules would begin some too late.
             connection.isolation_level = None
+            # Off by default in each connection. Removing a run must remove its trials and metrics (ON DELETE CASCADE).
             connection.execute("PRAGMA foreign_keys = ON")
             _use_wal(connection)
 
@@ -116,6 +117,7 @@ class Database(Closing):
         with self.reading() as connection:
             if _revision(connection) == NEWEST:
                 return
+        # Importing Alembic takes 0.15 s of CPU time, and most runs find the newest schema.
         from alembic import command as alembic
         from alembic.config import Config
         from alembic.script import ScriptDirectory
@@ -124,8 +126,10 @@ class Database(Closing):
         config.set_main_option("script_location", "harness.history:migrations")
         scripts = ScriptDirectory.from_config(config)
         with self.writing() as connection:
+            # BEGIN IMMEDIATE has locked SQLite's database; PostgreSQL needs a lock of its own.
             if not self.sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            # Read again: another process may have migrated while this one waited for the lock.
             found = _revision(connection)
             if found is not None and found not in {one.revision for one in scripts.walk_revisions()}:
                 raise HistoryError(

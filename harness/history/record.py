@@ -102,6 +102,7 @@ def _add(connection: Connection, entry: RunEntry, *, sqlite: bool) -> bool:
     same = [runs.c[name] == values[name] for name in ("run_id", "started_at", "path")]
     connection.execute(delete(runs).where(*same, runs.c.digest != values["digest"]))
     statement = (_sqlite_insert if sqlite else _postgresql_insert)(values)
+    # ON CONFLICT DO NOTHING returns no row if this run is recorded already.
     run = connection.execute(statement).scalar()
     if run is None:
         return False

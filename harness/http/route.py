@@ -89,6 +89,7 @@ def _zoned(endpoint: Endpoint) -> str:
         return address
     try:
         index = int(zone) if zone.isascii() and zone.isdigit() else socket.if_nametoindex(zone)
+        # getaddrinfo(3) also accepts the number of an interface that does not exist.
         socket.if_indextoname(index)
     except (OSError, OverflowError):
         raise ConfigError(

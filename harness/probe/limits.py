@@ -68,6 +68,7 @@ def cgroup_limits(pid: int) -> dict[str, float]:
     mounts = _mounts()
     for controllers, path in _groups(pid):
         for name, (unified, controller, legacy) in _FILES.items():
+            # The entry of the unified hierarchy (version 2) names no controllers (cgroups(7)).
             if not controllers:
                 limit = _lowest(mounts.get(""), path, unified)
             elif controller in controllers:

@@ -30,6 +30,7 @@ def _parents() -> dict[int, int]:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
+            # The name of the program, in parentheses, may contain spaces and parentheses itself (proc(5)).
             parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split(None, 2)[1])
         except (OSError, IndexError):
             continue  # it has exited since

@@ -149,6 +149,7 @@ def _exchange(path: Path, command: str, deadline: float, users: Collection[int])
             )
         connection.sendall(command.encode() + b"\n")
         while size <= ANSWER_LIMIT:
+            # Each recv(2) gets only what is left: a peer that sends byte by byte must not pass the deadline.
             connection.settimeout(max(0.01, deadline - time.monotonic()))
             part = connection.recv(1 << 18)
             if not part:

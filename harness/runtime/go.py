@@ -193,6 +193,7 @@ class GoCounters:
             self._connection.request("GET", self._pages + name)
             response = self._connection.getresponse()
             kind = response.getheader("Content-Type", "")
+            # A service without the pprof pages may answer with a stream, whose body would never end.
             body = b"" if kind.startswith(STREAM) else _all_of(response)
         except (http.client.HTTPException, OSError) as error:
             raise ProbeError(

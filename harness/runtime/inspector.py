@@ -111,6 +111,7 @@ def _evaluate(address: str, expression: str) -> None:
         connection.sendall(_frame(json.dumps(order).encode()))
         for text in _texts(connection, rest):
             answer = json.loads(text)
+            # The inspector may send events before the response; they have no id.
             if answer.get("id") != 1:
                 continue
             thrown = answer.get("error") or answer["result"].get("exceptionDetails")

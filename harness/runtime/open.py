@@ -40,6 +40,7 @@ def open_reader(
     directory: where agents listen. url: of the pprof pages, or of the service.
     """
     shared = directory == default_directory(owner(choice.pid or pid))
+    # Only the reader that is needed is imported: no guard waits for the imports of the others.
     if choice.runtime == detect.PYTHON:
         from harness.runtime import python
 

@@ -247,6 +247,7 @@ def why_not(pid: int) -> str:
         reason = refusal(arguments(process))
         if not reason:
             found = environment(process)
+            # An environment that may not be read can have the variable, so the agent may still answer.
             if found is None or channel.DIRECTORY in found:
                 return ""
             reason = (

@@ -100,6 +100,7 @@ class LineFile:
                     while part := old.read(FLUSH_BYTES):
                         new.write(part)
                     new.flush()
+                    # Data before name: a crash of the machine must not leave an empty file (rename(2), fsync(2)).
                     os.fsync(made)
                     draft.replace(self.path)
                     assert self._descriptor is not None

@@ -33,6 +33,7 @@ def thinned(
             if read and at is not None and width
             else None
         )
+        # A line that belongs to no bucket ends the current one as well, so that the lines stay in order.
         if here != bucket or here is None:
             yield from _in_order(kept)
             bucket, kept = here, {}
@@ -54,6 +55,7 @@ def _keep(kept: dict[str, tuple[float, int, bytes]], read: dict[str, Any], numbe
     for name in (GAP, EVENTS):
         if read.get(name):
             kept.setdefault(name, (0.0, number, line))
+    # A gap has no counts, so it must not replace the last reading of its bucket.
     if not read.get(GAP):
         kept[LAST] = (0.0, number, line)
 

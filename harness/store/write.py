@@ -61,6 +61,7 @@ def make_directory(path: Path, *, fresh: bool = False) -> None:
         ) from None
     except OSError as error:
         raise failure("write to", path, error) from None
+    # A directory that existed before may be read-only, which a run should not find out only at its end.
     if not os.access(path, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write to {path}: Permission denied; choose another output folder")
 

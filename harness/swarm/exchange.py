@@ -24,6 +24,7 @@ class Exchange(Stream):
         if report.first_event is None:
             report.first_event = report.headers
         if not self._keeps_alive:
+            # The service closes here. After its last response the client would have disconnected anyway.
             report.disconnect = "ended" if report.events < spec.events else spec.disconnect
             self._close()
         elif report.events < spec.events:

@@ -30,6 +30,7 @@ def outcome_of(report: Report) -> StreamOutcome:
     """The outcome of a finished stream."""
     if report.answered:
         return StreamOutcome.ANSWERED
+    # Neither 0, when no response head arrived, nor 101, which switches to another protocol.
     if report.status >= 200:
         return StreamOutcome.REFUSED
     if report.connect is None:

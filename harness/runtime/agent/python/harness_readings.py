@@ -224,6 +224,7 @@ def _open_malloc_info() -> Callable[[], int | None] | None:
         try:
             failed = info(0, stream)
         finally:
+            # open_memstream(3) sets text and size when the stream is closed; the memory is then the caller's.
             close(stream)
         try:
             return None if failed else in_use(ctypes.string_at(text.value or 0, size.value))
