@@ -103,6 +103,9 @@ def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
     for metric in {key.metric for key in leaking}:
         total = leaking.get(Key(metric))
         kinds = [key for key in leaking if key.metric == metric and key.kind]
+        # A total is certain a little earlier than a class whose last sockets changed their state.
+        if total and total.status == "leaking":
+            kinds = [key for key in kinds if leaking[key].status == "leaking"]
         of_kinds = [leaking[key] for key in kinds]
         alone = max((one.total for one in of_kinds), default=0.0)
         exact = total and _width(total) <= MAX_EXACT_WIDTH and alone < MIN_CLASS_SHARE * total.total
