@@ -10,10 +10,11 @@ import pytest
 from harness.core.cycle import Observation, Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far, time_text
-from harness.core.judge.stalled import ran_out, stalled
+from harness.core.judge.stalled import ran_out, stalled, without_events
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import About, Restart
-from harness.core.verdict import Bound
+from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import FDS, observation, trial
 
 
@@ -188,3 +189,81 @@ def test_interruptions_are_reported_with_their_time(gaps: tuple[float, ...], wor
     one = replace(trial([10.0]), restarts=tuple(Restart(1, 2.0, gap) for gap in gaps))
     found = restarts_text(one)
     assert (found == []) if words is None else (len(found) == 1 and words in found[0])
+
+
+def rare(index: int, served: int = 0, *, unanswered: int = 0, opened: int = 200, **spec: int) -> Observation:
+    """A cycle whose clients got a response head at once, a comment, and an event or none before they left after 1 s."""
+    answered = opened - unanswered
+    stalls = opened - served
+    counts = {
+        "stalls": stalls, "events": served, "answered": answered, "unanswered": unanswered, "comments": answered,
+        "failed": stalls, "causes": {"stalled": stalls},
+    }  # fmt: skip
+    made = observation(index, {FDS: 10.0}, opened=opened, ledger=counts)
+    return replace(made, spec=replace(made.spec, **spec))  # type: ignore[arg-type]
+
+
+def verdict_on(*cycles: Observation) -> Verdict:
+    return judge(trial([], observations=list(cycles)))
+
+
+def test_a_service_that_answers_and_sends_no_event_is_not_shown_to_stall() -> None:
+    """Its notifications came every 12 to 30 s, and no client stayed for more than 2 s: that was called its fault."""
+    verdict = verdict_on(*map(rare, range(6)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.stalled is None
+    assert verdict.explanation == "none of the 1,200 answered streams got an event within 1 s (--dwell)"
+    assert "--events 0 --max-time 60s;" in verdict.advice
+    assert "or pass a --dwell longer" in verdict.advice
+    assert not any("1,200" in warning for warning in verdict.warnings), "answered streams have not failed"
+
+
+def test_with_events_0_a_cycle_whose_clients_wait_all_the_same_proves_nothing() -> None:
+    """The plan checks with a few clients whether growth follows the events: none of them got any."""
+    cycles = [
+        replace(rare(n, events=0), ledger=replace(rare(n).ledger, stalls=0, failed=0, causes={}))
+        for n in range(6)
+    ]
+    verdict = verdict_on(*cycles, rare(6, opened=50, events=20))
+    assert verdict.outcome is not Outcome.STALLED
+    assert "--dwell" not in verdict.explanation
+    assert not any("stalled" in warning for warning in verdict.warnings)
+
+
+def test_a_broadcast_that_few_clients_live_to_see_is_no_stall_either() -> None:
+    verdict = verdict_on(*(rare(index, 40) for index in range(6)))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.explanation == "only 240 of the 1,200 answered streams got an event within 1 s (--dwell)"
+
+
+@pytest.mark.parametrize(
+    ("cycles", "why"),
+    [
+        ([rare(n, unanswered=200) for n in range(6)], "the whole response is buffered, the head too"),
+        ([rare(n, unanswered=5) for n in range(6)], "some heads are missing as well"),
+        ([rare(n, 200 if n < 3 else 0) for n in range(6)], "events came at first, and stopped"),
+        ([rare(n, 40 if n < 3 else 0) for n in range(6)], "rare events came at first, and stopped"),
+        ([rare(n, 200 if n < 1 else 20) for n in range(6)], "most streams got events at first"),
+        ([rare(n, 40, events=5) for n in range(6)], "streams may have stalled after their first event"),
+        (
+            [replace(o := rare(n), ledger=replace(o.ledger, answered=None)) for n in range(6)],
+            "an older record",
+        ),
+    ],
+)
+def test_a_service_that_does_not_answer_or_that_stops_is_stalled_as_before(
+    cycles: Sequence[Observation], why: str
+) -> None:
+    assert without_events(trial([], observations=list(cycles))) == 0, why
+    assert verdict_on(*cycles).outcome is Outcome.STALLED, why
+
+
+def test_a_leak_of_a_service_without_events_is_found_all_the_same() -> None:
+    leaky = [replace(rare(n), levels={FDS: 10.0 + 200 * n}) for n in range(6)]
+    assert verdict_on(*leaky).outcome is Outcome.LEAKING
+
+
+def test_streams_that_stalled_are_not_said_to_have_failed() -> None:
+    """They may have been answered, and the evidence then counts them as answered streams."""
+    verdict = verdict_on(*(rare(n, 200 if n < 3 else 0) for n in range(6)))
+    assert "600 of 1,200 streams stalled" in verdict.warnings

@@ -46,6 +46,20 @@ def test_a_service_that_never_sends_a_byte_is_stalled(tmp_path: Path) -> None:
     assert verdict.outcome is Outcome.STALLED, verdict.explain()
 
 
+def test_a_service_whose_events_are_rare_is_not_stalled(tmp_path: Path) -> None:
+    """A Ruby service of notifications, one every 12 to 30 s, was called stalled."""
+    first = run("rare", tmp_path, connections=20, max_time=6.0).verdict
+    assert first.outcome is Outcome.INCONCLUSIVE, first.explain()
+    assert "answered streams got an event within 0.5 s (--dwell)" in first.explanation
+    assert "--events 0 --max-time " in first.advice
+
+
+@pytest.mark.soak(reason="each stream lasts for the whole dwell: twenty seconds")
+def test_a_service_whose_events_are_rare_is_bounded_with_the_option_that_is_advised(tmp_path: Path) -> None:
+    done = run("rare", tmp_path, connections=20, events=0, sensitivity=1 / 30, max_time=30.0)
+    assert done.verdict.outcome is Outcome.BOUNDED, done.verdict.explain()
+
+
 @pytest.mark.parametrize(
     ("kind", "words"), [("deaf", "connections were refused"), ("failing", "only status 500")]
 )

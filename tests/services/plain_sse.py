@@ -1,9 +1,9 @@
 """A small SSE server of the standard library, healthy or with one leak per connection.
 
-usage: plain_sse.py PORT [healthy|eventfd|thread|file|exit-0|mute|page|not-found|deaf|failing|overwhelmed]
+usage: plain_sse.py PORT [healthy|eventfd|thread|file|exit-0|mute|page|not-found|rare|deaf|failing|overwhelmed]
 
-From its 400th connection on ``deaf`` does not listen any more, ``failing`` answers 500, and ``overwhelmed`` answers
-no client until no client has come for 4 s.
+``rare`` sends a comment at once and its first event after 60 s. From its 400th connection on ``deaf`` does not listen
+any more, ``failing`` answers 500, and ``overwhelmed`` answers no client until no client has come for 4 s.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kind
             await reader.read()
             return
         writer.write(STREAM)
+        if kind == "rare":
+            writer.write(b": waiting for news\n\n")
+            # It notices the departure of its client.
+            if not await asyncio.wait_for(reader.read(1), 60.0):
+                return
         for number in range(1000):
             writer.write(b"id: %d\ndata: x\n\n" % number)
             await writer.drain()

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from harness.core import design
 from harness.core.cycle import Ledger, Phase
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.diagnose import per
 from harness.core.judge.following import only_follows
 from harness.core.judge.retained import retention_of
+from harness.core.judge.stalled import answered_without_event, without_events
 from harness.core.judge.tested_series import BURST_POOL
 from harness.core.judge.unnoticed import premature, settle_for, slowest_close
 from harness.core.metric import Key, rank
@@ -34,6 +36,7 @@ RAISE_RATE_LIMIT = (
 )
 RESUME = "continue it with harness soak --resume FOLDER, the folder of its report"
 RUN_AGAIN = "run it again and let it finish; everything measured so far is kept"
+STALLED, DRIPPING = "stalled", "dripping"  # causes of a stall (harness.http.causes)
 CANCELLED = "cancelled"  # the cause of streams that the harness ended itself, because the run was stopped
 RAISE_MAX_EVENT = "if such events are intended, increase --max-event (pytest: max_event)"
 BURST_SECONDS = 3.0  # duration of a short burst of clients, with its settling
@@ -65,7 +68,8 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         return Caveat(
             f"rate limited: 429 or 503 refused {counted(total.rate_limited, 'stream')}", RAISE_RATE_LIMIT
         )
-    if total.opened and (total.failed - total.rate_limited) * 2 > total.opened:
+    silent = without_events(trial)
+    if total.opened and (total.failed - total.rate_limited - silent) * 2 > total.opened:
         worst = max(total.causes.items(), key=lambda item: (item[1], item[0]), default=("unknown", 0))
         return Caveat(failures_text(total) + _no_answers_at_last(trial), _failure_advice(total, worst[0]))
     if suspected:
@@ -74,6 +78,8 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         )
         if not only_follows(key, results):
             return _suspected(trial, key, open_[key])
+    if silent:
+        return _without_events(trial, silent)
     first = _undecided(trial, results)
     # What grows must then outlive the retention time, while its place is searched.
     wait = trial.retention + SEARCHING + SETTLING if first and not first.weak and trial.retention else 0.0
@@ -86,6 +92,23 @@ def caveat_of(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
     return first
 
 
+def _without_events(trial: Trial, silent: int) -> Caveat:
+    """The caveat of a service that answers and sends no event while clients stay. Without waiting for one they stay for
+    the dwell, and the loads take as long as before."""
+    loads = [o for o in trial.observations if o.ledger.opened and o.spec.phase is not Phase.SEARCH]
+    dwell = max(o.spec.dwell for o in loads)
+    answered = sum(o.ledger.answered or 0 for o in loads)
+    spent = design.spent_seconds(trial)
+    needed = spent * max(1.0, NO_GROWTH / trial.sensitivity / max(1, answered)) + trial.retention + SETTLING
+    which = "none" if silent >= answered else f"only {answered - silent:,}"
+    return Caveat(
+        f"{which} of the {counted(answered, 'answered stream', ',')} got an event within {dwell:g} s (--dwell)",
+        f"if its events may be rarer, do not wait for one: --events 0 {time_option(trial)} "
+        f"{duration_text(math.ceil(needed / 60) * 60)}; or pass a --dwell longer than the time to the first event. "
+        "If it should have sent one: look for buffering, a lock, an upstream that does not answer",
+    )
+
+
 def _released_late(trial: Trial, results: Mapping[Key, Assessed]) -> bool:
     """Whether the slowest closes were late releases, such as those of an idle pool, and no connections of clients whose
     departure was not noticed: then no longer time to settle is needed."""
@@ -94,7 +117,10 @@ def _released_late(trial: Trial, results: Mapping[Key, Assessed]) -> bool:
 
 
 def failures_text(total: Ledger) -> str:
-    """``361 of 700 streams failed: 301 status-503, 60 reset (DETAIL)``."""
+    """``361 of 700 streams failed: 301 status-503, 60 reset (DETAIL)``. Streams that only stalled may have been
+    answered, so they have not failed: ``60 of 700 streams stalled``."""
+    if total.causes and set(total.causes) <= {STALLED, DRIPPING}:
+        return f"{total.failed:,} of {counted(total.opened, 'stream', ',')} stalled"
     causes = ", ".join(
         f"{count:,} {cause}" + (f" ({total.details[cause]})" if cause in total.details else "")
         for cause, count in sorted(total.causes.items(), key=lambda item: (-item[1], item[0]))
@@ -247,7 +273,7 @@ def warnings_of(trial: Trial) -> list[str]:
         found.append(
             f"{counted(total.rate_limited, 'stream')} got status 429 or 503: rate-limited streams do not count"
         )
-    if total.failed and not trial.exit:
+    if total.failed and not trial.exit and total.failed > answered_without_event(trial):
         found.append(failures_text(total))
     return found
 

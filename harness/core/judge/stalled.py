@@ -1,4 +1,8 @@
-"""Streams that stall although the service runs: no first event, events that stop, no accept."""
+"""Streams that stall although the service runs: no response, events that stop, no accept.
+
+A service that answers each request with a response head, and sends no event as long as its clients stay, may be a
+stream of notifications, of which the next may come after a minute. It has not been shown to stall.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +16,16 @@ from harness.core.units import counted
 MIN_STALLED_SHARE = 0.5  # of the streams of a cycle that must have stalled
 EXHAUSTED = ("emfile", "zeromq-epoll-emfile", "thread-exhaustion")  # signatures
 MAX_LINE = 120  # characters of a line of the log
+MAX_UNANSWERED_SHARE = 0.02  # of the streams of a service that answers, and only sends no event
 CONNECT_TIMEOUT = "timeout"  # the cause of a stream whose connection the kernel gave up (harness.http.causes)
 
 
 def stalled(trial: Trial) -> str | None:
     """Why the service counts as stalled, or None. A cycle in which the broker was silenced on purpose, and
     one whose clients did not wait for an event, prove nothing."""
-    loaded = [
-        o
-        for o in trial.observations
-        if o.ledger.opened
-        and o.spec.mode == "stream"
-        and not o.spec.fault
-        and o.spec.phase is not Phase.SEARCH
-    ]
+    loaded = _loads(trial)
     stalled_cycles = [o for o in loaded if _stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened]
-    if not stalled_cycles:
+    if not stalled_cycles or answered_without_event(trial):
         return None
     opened = sum(o.ledger.opened for o in loaded)
     silent = sum(_stalled_streams(o) for o in loaded)
@@ -38,6 +36,45 @@ def stalled(trial: Trial) -> str | None:
     if silent >= MIN_STALLED_SHARE * opened:
         return f"{share}: the process is running, but sent only {counted(events, 'event')}"
     return _stopped(trial, loaded, stalled_cycles)
+
+
+def _loads(trial: Trial) -> list[Observation]:
+    """The cycles whose clients waited for events."""
+    return [
+        o
+        for o in trial.observations
+        if o.ledger.opened
+        and o.spec.mode == "stream"
+        and not o.spec.fault
+        and o.spec.phase is not Phase.SEARCH
+    ]
+
+
+def answered_without_event(trial: Trial) -> int:
+    """The number of streams that were answered and waited in vain for an event, of a service whose events are rare from
+    the first cycle to the last; 0 for any other service. Whether their clients would have got one later is not known.
+    """
+    loads = [o for o in _loads(trial) if o.spec.events]
+    opened = sum(o.ledger.opened for o in loads)
+    answered = sum(o.ledger.answered or 0 for o in loads)
+    unanswered = sum(o.ledger.unanswered + o.ledger.causes.get(CONNECT_TIMEOUT, 0) for o in loads)
+    known = all(o.ledger.answered is not None for o in loads)  # not in a record of an older harness
+    rare = all(_stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened for o in loads)
+    if not loads or not known or not rare or unanswered > MAX_UNANSWERED_SHARE * opened:
+        return 0
+    # A service that sent events and has none left has stopped. A client that waits for more than one event may have got
+    # its first, and a stall is then what it seems to be.
+    stopped = not loads[-1].ledger.events or any(o.spec.events > 1 for o in loads)
+    if stopped and any(o.ledger.events for o in loads):
+        return 0
+    return min(answered, sum(o.ledger.stalls for o in loads))
+
+
+def without_events(trial: Trial) -> int:
+    """The same number; 0 where the user asked not to wait for events (``--events 0``). The plan then has only single
+    cycles in which clients wait."""
+    loads = _loads(trial)
+    return answered_without_event(trial) if loads and loads[0].spec.events else 0
 
 
 def ran_out(trial: Trial) -> str | None:
