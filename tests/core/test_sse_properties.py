@@ -144,19 +144,30 @@ def test_memory_is_bounded_by_the_limits(unit: bytes, size: int) -> None:
     limit = LIMIT if size > 1 else LIMIT // 8
     total = 6 * limit if size > 1 else 3 * limit
     chunk = (unit * (size // len(unit) + 1))[: max(size, len(unit))] if size > 1 else b""
+    most = 3 * limit, 3 * limit + (40 * max(size, 1024) if size > 1 else 1024)
+    # Another thread of this process, such as that of pytest-xdist, may allocate meanwhile: what the decoder itself
+    # holds is there each time.
+    for _ in range(3):
+        found = _held_and_peak(unit, chunk, limit, range(0, total, max(size, 1)))
+        if found[0] < most[0] and found[1] < most[1]:
+            break
+    assert found[0] < most[0]
+    assert found[1] < most[1]
+
+
+def _held_and_peak(unit: bytes, chunk: bytes, limit: int, positions: range) -> tuple[int, int]:
+    """Bytes allocated after a decoder was fed, and at most meanwhile."""
     decoder = Decoder(check_ids=True, max_line=limit, max_event=limit)
     tracemalloc.start()
     try:
-        for at in range(0, total, max(size, 1)):
+        for at in positions:
             try:
                 decoder.feed(chunk or unit[at % len(unit) : at % len(unit) + 1])
             except (LineTooLong, EventTooLong):
                 break
-        held, peak = tracemalloc.get_traced_memory()
+        return tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 3 * limit
-    assert peak < 3 * limit + (40 * max(size, 1024) if size > 1 else 1024)
 
 
 @given(field=st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=1, max_size=3))
