@@ -113,21 +113,65 @@ def wait_until_settled(
 ) -> SettleResult:
     """Wait until the counts meet ``criteria`` and no client is connected. port: of the clients; None: they are not
     counted. is_released: whether counts are back at the last level; called while the long window is not over."""
-    started = clock()
-    window, long_window = criteria.window, criteria.long_window
-    tracker = Tracker(
-        started,
-        window=window,
-        timeout=criteria.timeout,
-        floor_window=max(criteria.settle, MIN_FLOOR_WINDOW, long_window / QUARTERS),
-        accept_falling=criteria.accept_falling,
-    )
-    release_checked_at = -math.inf
-    clients = ConnectedClients(sampler, port, clock)
-    used: list[Sample] = []
+    waiting = _Waiting(sampler, criteria, ConnectedClients(sampler, port, clock), clock, is_released)
+    while True:
+        if (result := waiting.look()) is not None:
+            return result
+        if stopped():
+            return SettleResult(False, "stopped before it settled", {}, 0.0)
+        tick()
+        waiting.sleep()
 
-    def feed(sample: Sample, inbound: float | None) -> Settling | Quiescent | NeverSettled:
-        now = clock()
+
+class _Waiting:
+    """One wait for a service to settle."""
+
+    def __init__(
+        self,
+        sampler: ProbeSampler,
+        criteria: SettleCriteria,
+        clients: ConnectedClients,
+        clock: Callable[[], float],
+        is_released: Callable[[Mapping[str, float]], bool],
+    ) -> None:
+        self._sampler, self._criteria, self._clients = sampler, criteria, clients
+        self._clock, self._is_released = clock, is_released
+        self._started = clock()
+        self._tracker = Tracker(
+            self._started,
+            window=criteria.window,
+            timeout=criteria.timeout,
+            floor_window=max(criteria.settle, MIN_FLOOR_WINDOW, criteria.long_window / QUARTERS),
+            accept_falling=criteria.accept_falling,
+        )
+        self._samples: list[Sample] = []
+        self._unchanged_since = self._started
+        self._release_checked_at = -math.inf
+
+    def look(self) -> SettleResult | None:
+        """Take the latest sample into account. The result once the counts have settled, or never will."""
+        sample = self._sampler.latest()
+        state = self._feed(sample)
+        # The loop may run faster than the probe samples, and must not count one sample twice.
+        if not self._samples or self._samples[-1] is not sample:
+            self._samples.append(sample)
+        if isinstance(state, Quiescent) and not state.fluctuating:
+            still_for = self._clock() - self._started - state.lag
+            if still_for < self._criteria.long_window and not self._released(state.level):
+                state = Settling(self._started + state.lag, "what departed clients left behind")
+        # Counted only now: one count covers the whole window in which the descriptors did not change.
+        if isinstance(state, Quiescent) and self._clients.count() != 0:
+            state = self._feed(sample)
+        if isinstance(state, Quiescent):
+            return self._settled(state)
+        if isinstance(state, NeverSettled):
+            return SettleResult(False, state.moving, dict(state.level), self._criteria.timeout)
+        self._unchanged_since = state.since
+        return None
+
+    def _feed(self, sample: Sample) -> Settling | Quiescent | NeverSettled:
+        inbound = self._clients.latest()
+        now = self._clock()
         counts: dict[str, float | None] = {
             "fds": sample.fds,
             "threads": sample.threads,
@@ -135,44 +179,29 @@ def wait_until_settled(
             # While clients are connected this differs from reading to reading, so the counts never settle.
             "inbound": -now if inbound else inbound,
         }
-        return tracker.feed(now, counts)
+        return self._tracker.feed(now, counts)
 
-    def released(level: Mapping[str, float]) -> bool:
-        nonlocal release_checked_at
+    def _released(self, level: Mapping[str, float]) -> bool:
         # The check may take a census, so it runs at most once in a window.
-        if clock() - release_checked_at < window:
+        if self._clock() - self._release_checked_at < self._criteria.window:
             return False
-        release_checked_at = clock()
-        return is_released(level)
+        self._release_checked_at = self._clock()
+        return self._is_released(level)
 
-    while True:
-        sample = sampler.latest()
-        state = feed(sample, clients.latest())
-        # The loop may run faster than the probe samples, and must not count one sample twice.
-        if not used or used[-1] is not sample:
-            used.append(sample)
-        if isinstance(state, Quiescent) and not state.fluctuating:
-            still_for = clock() - started - state.lag
-            if still_for < long_window and not released(state.level):
-                state = Settling(started + state.lag, "what departed clients left behind")
-        # Counted only now: one count covers the whole window in which the descriptors did not change.
-        if isinstance(state, Quiescent) and clients.count() != 0:
-            state = feed(sample, clients.latest())
-        if isinstance(state, Quiescent):
-            fluctuating = bool(state.fluctuating)
-            # The work of a fluctuating service comes in bursts, so a short window would catch one or miss all.
-            cores = cores_used(used, max(window, 1.0) if fluctuating else window)
-            stable = fluctuating or clock() - started - state.lag >= long_window
-            return SettleResult(
-                True, state.fluctuating, dict(state.level), state.lag, cores, fluctuating, stable
-            )
-        if isinstance(state, NeverSettled):
-            return SettleResult(False, state.moving, dict(state.level), criteria.timeout)
-        if stopped():
-            return SettleResult(False, "stopped before it settled", {}, 0.0)
-        tick()
-        # Sleeps until the next sample or the end of the window. Polling would use CPU time that the service may need.
-        time.sleep(_sleep_time(clock(), sample.at + criteria.pace + LATE, state.since + window + LATE))
+    def _settled(self, state: Quiescent) -> SettleResult:
+        window, fluctuating = self._criteria.window, bool(state.fluctuating)
+        # The work of a fluctuating service comes in bursts, so a short window would catch one or miss all.
+        cores = cores_used(self._samples, max(window, 1.0) if fluctuating else window)
+        still_for = self._clock() - self._started - state.lag
+        stable = fluctuating or still_for >= self._criteria.long_window
+        return SettleResult(True, state.fluctuating, dict(state.level), state.lag, cores, fluctuating, stable)
+
+    def sleep(self) -> None:
+        """Sleep until the next sample or the end of the window. Polling would use CPU time that the service may
+        need."""
+        sample_due = self._samples[-1].at + self._criteria.pace + LATE
+        window_ends = self._unchanged_since + self._criteria.window + LATE
+        time.sleep(_sleep_time(self._clock(), sample_due, window_ends))
 
 
 def _sleep_time(now: float, *moments: float) -> float:
