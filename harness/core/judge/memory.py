@@ -136,40 +136,50 @@ def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
             break
         before += amount
         first += 1
-    kept = pairs[first:]
-    signs = rose[first:]
+    if certain := _certain_rise(blocks, pairs, rose, first):
+        start, why = certain
+        late = Series(blocks.key, blocks.levels[start:], blocks.spans[start:], blocks.peak, blocks.before)
+        return _leaking(late, granted, why)
+    return _without_certain_rise(blocks, pairs, rose, first)
+
+
+def _certain_rise(
+    blocks: Series, pairs: Sequence[tuple[float, float]], rose: Sequence[bool], first: int
+) -> tuple[int, str] | None:
+    """The index of the block with which a certain leak begins, and why it is certain; None without one. pairs: growth
+    and connections of each block. first: the first block after the warm-up."""
+    kept, signs = pairs[first:], rose[first:]
     for length, needed in SIGNS:
-        if len(signs) >= length and sum(signs[-length:]) >= needed:
-            rates = [value / amount for value, amount in kept[-length:]]
-            if not slows(rates) and not gives_back(rates):
-                why = f"rose in {sum(signs[-length:])} of the last {length} blocks and does not slow down"
-                late = Series(
-                    blocks.key,
-                    blocks.levels[-length - 1 :],
-                    blocks.spans[-length:],
-                    blocks.peak,
-                    blocks.before,
-                )
-                return _leaking(late, granted, why)
+        if len(signs) >= length and sum(signs[-length:]) >= needed and _steady(kept[-length:]):
+            up = sum(signs[-length:])
+            return len(pairs) - length, f"rose in {up} of the last {length} blocks and does not slow down"
     # Signs that are too mixed for the table above can still be certain together with the size of the rises: the e-value
     # of the signs and a straight line far above its noise. The last two blocks must not both stand still.
     slope = _line(blocks, first)
-    if len(signs) >= SIGNS[-1][0] and (signs[-1] or signs[-2]) and slope >= critical(len(signs)):
-        rates = [value / amount for value, amount in kept]
-        if sign_evidence(signs) >= CERTAIN_SIGNS and not slows(rates) and not gives_back(rates):
-            why = f"rose in {sum(signs)} of {counted(len(signs), 'block')}, {slope:.0f} times its noise"
-            late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
-            return _leaking(late, granted, why)
+    straight = slope >= critical(len(signs))
+    mixed = len(signs) >= SIGNS[-1][0] and (signs[-1] or signs[-2]) and sign_evidence(signs) >= CERTAIN_SIGNS
+    if mixed and straight and _steady(kept):
+        many = counted(len(signs), "block")
+        return first, f"rose in {sum(signs)} of {many}, {slope:.0f} times its noise"
     # Steep growth needs fewer blocks: each of them rose by several arenas.
-    if len(signs) >= EVEN_BLOCKS and all(signs) and slope >= critical(len(signs)) and _by_arenas(kept):
-        rates = [value / amount for value, amount in kept]
-        if not slows(rates) and not gives_back(rates):
-            many = counted(len(kept), "block")
-            why = f"rose in each of {many} by {MIN_ARENAS:g} arenas or more, {slope:.0f} times its noise"
-            late = Series(blocks.key, blocks.levels[first:], blocks.spans[first:], blocks.peak, blocks.before)
-            return _leaking(late, granted, why)
-    # No leak is certain. The bound comes from the blocks after the warm-up, or from those at the end without growth if
-    # they are more.
+    if len(signs) >= EVEN_BLOCKS and all(signs) and straight and _by_arenas(kept) and _steady(kept):
+        many = counted(len(kept), "block")
+        return first, f"rose in each of {many} by {MIN_ARENAS:g} arenas or more, {slope:.0f} times its noise"
+    return None
+
+
+def _steady(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Whether growth neither slows down nor is given back."""
+    rates = [value / amount for value, amount in pairs]
+    return not slows(rates) and not gives_back(rates)
+
+
+def _without_certain_rise(
+    blocks: Series, pairs: Sequence[tuple[float, float]], rose: Sequence[bool], first: int
+) -> Assessed:
+    """The bound of blocks that show no certain leak: from the blocks after the warm-up, or from those at the end
+    without growth if they are more."""
+    kept, signs = pairs[first:], rose[first:]
     tail = max(2, sum(1 for _ in _still_blocks(rose)))
     seen = kept if len(kept) > tail else pairs[-tail:]
     largest = _largest_rate(seen)
