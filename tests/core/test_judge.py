@@ -454,7 +454,7 @@ def test_a_run_in_progress_shows_the_steepest_suspected_cause_and_its_age() -> N
         observation(n, each, phase=Phase.WARMUP if n < 3 else Phase.LOAD) for n, each in enumerate(levels)
     ]
     now = trial([], observations=seen, retention=60.0)
-    assert suspicion(now) == "suspected: +2 threads per connection; waiting 17 of 60 s for its release"
+    assert suspicion(now) == "suspected: +2.00 threads per connection; waiting 17 of 60 s for its release"
     assert suspicion(replace(now, retention=0.0)) == ""
     assert suspicion(replace(now, observations=now.observations[:1])) == ""
     assert suspicion(trial([10.0] * 5, retention=60.0)) == ""

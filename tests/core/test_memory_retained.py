@@ -12,8 +12,10 @@ from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.memory_retained import outlived_seconds
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import moments
+from harness.core.judge.trial import judge, suspicion
 from harness.core.metric import Key
 from harness.core.record import Trial
+from harness.core.verdict import Outcome, Waiting
 from tests.core.series import observation, trial
 
 PACE = 1000.0  # connections a second
@@ -103,3 +105,14 @@ def test_counters_of_the_runtime_show_what_is_retained() -> None:
     fast = replace(leaking(40), retention=0.0)
     assert (one := memory_of(fast, moments(fast))) is not None
     assert one.status == "leaking", "no wait is asked for"
+
+
+def test_suspected_memory_is_said_while_the_run_goes_on() -> None:
+    said = suspicion(leaking(40))
+    assert (
+        said == "suspected: +2 kB of memory/anonymous per connection; waiting 31 of 60 s for its release"
+    )
+    verdict = judge(leaking(40))
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.waiting == Waiting(31.0, 60.0)
+    assert "--max-time" in verdict.advice

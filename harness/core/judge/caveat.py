@@ -11,7 +11,7 @@ from harness.core.cycle import Ledger, Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.counts import CERTIFIED
-from harness.core.judge.diagnose import per
+from harness.core.judge.diagnose import growth_text, per
 from harness.core.judge.following import only_follows
 from harness.core.judge.retained import retention_of
 from harness.core.judge.stalled import answered_without_event, without_events
@@ -201,7 +201,7 @@ def _suspected(trial: Trial, key: Key, one: Assessed) -> Caveat:
     needed = math.ceil((design.spent_seconds(trial) + retention + SETTLING) / 10) * 10
     waiting = Waiting(age, retention)
     return Caveat(
-        f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}, {waiting.text()}",
+        f"suspected: {growth_text(one.rate, key)} per {per(one.factor)}, {waiting.text()}",
         f"allow more time: {time_option(trial)} {duration_text(needed)}; "
         "or use --retention 0 if nothing may be released late",
         waiting=waiting,

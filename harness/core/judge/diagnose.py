@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 from harness.core.judge.moments import DRIVERS, NAMES, WORDS, Series
+from harness.core.metric import Key
 from harness.core.stats.distributions import median
 from harness.core.stats.poisson import Fit, fit
+from harness.core.units import bytes_text
 
 EXACT = 0.01  # share of the growth that a driver without a residual may miss: rounding, a stray object
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
@@ -106,6 +108,14 @@ def published(factor: str) -> str:
 def per(factor: str) -> str:
     """Words for one unit: ``request reset before its answer``."""
     return WORDS[factor]
+
+
+def growth_text(value: float, key: Key) -> str:
+    """Growth in the unit of its metric: ``+1.00 fds/eventfd``, ``+2.93 kB of memory/anonymous``."""
+    if key.unit == "B":
+        return f"+{bytes_text(value)} of {key}"
+    few = f"+{value:.2f}" if 0.005 <= abs(value) < 100 else f"+{value:.3g}"
+    return f"{few if value < 100 else f'+{value:.0f}'} {key}"
 
 
 def distinct(factor: str, rivals: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounds import SECONDS_PER_HOUR
 from harness.core.judge.bounds import bounds as bounds  # harness.core.plan imports it from here
 from harness.core.judge.caveat import connections_per_second
-from harness.core.judge.diagnose import distinct, per, published
+from harness.core.judge.diagnose import distinct, growth_text, per, published
 from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import ceiling_text, first_full, first_limit, nearest, soonest
@@ -61,7 +61,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         exhausts = forecast(trial, found, key, one, total, recipe.name if recipe else "")
         hourly = SECONDS_PER_HOUR if one.factor == "time" else 1.0
         unit = "hour, with or without clients" if one.factor == "time" else per(one.factor)
-        text = f"{_amount(one.rate * hourly, key)} per {unit}: {one.why}"
+        text = f"{growth_text(one.rate * hourly, key)} per {unit}: {one.why}"
         others = distinct(one.factor, one.rivals)
         if others:
             text += f" (indistinguishable from: {', '.join(others)})"
@@ -247,13 +247,6 @@ def _rate(one: Assessed, key: Key) -> Rate:
         six_digits(one.high * scale),
         f"{key.unit}/{_unit(one.factor)}",
     )
-
-
-def _amount(value: float, key: Key) -> str:
-    shown = (
-        f"+{value:.2f}" if 0.005 <= abs(value) < 100 else f"+{value:.3g}" if value < 100 else f"+{value:.0f}"
-    )
-    return f"{shown} {'B of ' if key.unit == 'B' else ''}{key}"
 
 
 def _last_level(found: Sequence[Moment], key: Key) -> float:

@@ -13,7 +13,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounds import bounds, seconds_seen
 from harness.core.judge.caveat import RAISE_RATE_LIMIT, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.diagnose import per
+from harness.core.judge.diagnose import growth_text, per
 from harness.core.judge.findings import ceilings, leaks
 from harness.core.judge.following import held_for_departed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
@@ -114,6 +114,8 @@ def suspicion(trial: Trial) -> str:
     if len(found) < 2 or trial.retention <= 0:
         return ""
     results = assess_counts(trial, found)
+    if memory := memory_of(trial, found):
+        results = {**results, MEMORY: memory}
     suspected = [(rank(key), -one.rate, key) for key, one in results.items() if one.status == "suspected"]
     if not suspected:
         return ""
@@ -121,7 +123,7 @@ def suspicion(trial: Trial) -> str:
     one = results[key]
     age = one.idle_evidence.age if one.idle_evidence else 0.0
     retention = retention_of(trial, key)
-    grew = f"suspected: +{one.rate:.3g} {key} per {per(one.factor)}"
+    grew = f"suspected: {growth_text(one.rate, key)} per {per(one.factor)}"
     return f"{grew}; waiting {age:.0f} of {retention:g} s for its release"
 
 
