@@ -109,9 +109,7 @@ def test_counters_of_the_runtime_show_what_is_retained() -> None:
 
 def test_suspected_memory_is_said_while_the_run_goes_on() -> None:
     said = suspicion(leaking(40))
-    assert (
-        said == "suspected: +2 kB of memory/anonymous per connection; waiting 31 of 60 s for its release"
-    )
+    assert said == "suspected: +2 kB of memory/anonymous per connection; waiting 31 of 60 s for its release"
     verdict = judge(leaking(40))
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.waiting == Waiting(31.0, 60.0)
