@@ -237,6 +237,19 @@ def test_memory_that_grows_until_the_end_of_a_short_run_is_no_pass(rises: list[f
     assert ("still rising" in one.why) is growing
 
 
+@pytest.mark.parametrize("rises", [[-8.0, -2.0, 3.0, 3.0], [-3.0, -3.0, 3.0, 3.0]])
+def test_memory_that_fell_and_rises_again_is_not_said_to_have_risen_by_less_than_nothing(
+    rises: list[float],
+) -> None:
+    """A Ruby service whose children exited "rose by -0.406 MB and is still rising"."""
+    one = blocks([value * MIB for value in rises], before=300, clients=300)
+    assert (one.status, one.growing) == (OPEN, True)
+    assert one.why.startswith(
+        "rose by 6.29 MB in the second half of 1,200 connections, to no more than it was at first: "
+    )
+    assert "still rising" not in one.why
+
+
 def test_granted_growth_is_no_growth_of_a_short_run() -> None:
     granted = Allowed(connection=4 * MIB / 300)
     assert not blocks([4.0 * MIB] * 4, before=300, clients=300, allowed=granted).growing

@@ -93,11 +93,8 @@ def assess_memory(found: Sequence[Moment], key: Key, granted: Allowed) -> Assess
         seconds = math.fsum(one.column("time")[-RISING:])
         why = f"rose by {grown / 1e6:.3g} MB in the last {seconds:.0f} s, in nearly every cycle, whatever its load"
         return replace(decided, status="undecided", why=why, growing=True)
-    if decided.status == "undecided" and not decided.growing and (grown := still_rising(one, granted)):
-        # The connections of all cycles: the blocks may leave some out, or there may be no whole block yet.
-        seen = math.fsum(one.column("connection"))
-        why = f"rose by {grown / 1e6:.3g} MB over {counted(seen, 'connection', ',.0f')} and is still rising"
-        return replace(decided, why=f"{why}: {decided.why}", growing=True)
+    if decided.status == "undecided" and not decided.growing and (rise := still_rising(one, granted)):
+        return replace(decided, why=f"{rise}: {decided.why}", growing=True)
     return decided
 
 
@@ -110,10 +107,10 @@ def rising(one: Series) -> float:
     return total if len(last) == RISING and ups >= RISING - 1 and total >= RISING_LEAST else 0.0
 
 
-def still_rising(one: Series, granted: Allowed) -> float:
-    """Bytes by which a series too short for any test has grown, if the growth continues; else 0. It continues if more
-    than an arena, and at least MIN_LATE_SHARE of all, came with the second half of the connections. A pass would claim
-    that it has stopped."""
+def still_rising(one: Series, granted: Allowed) -> str:
+    """How a series too short for any test has grown, if the growth continues; else "". It continues if more than an
+    arena, and at least MIN_LATE_SHARE of all, came with the second half of the connections. A pass would claim that it
+    has stopped."""
     pairs = _pairs(one, granted)
     half = math.fsum(amount for _, amount in pairs) / 2
     passed = late = 0.0
@@ -122,7 +119,13 @@ def still_rising(one: Series, granted: Allowed) -> float:
         late += share * value
         passed += amount
     total = math.fsum(value for value, _ in pairs)
-    return total if late > ARENA and late >= MIN_LATE_SHARE * total else 0.0
+    if late <= ARENA or late < MIN_LATE_SHARE * total:
+        return ""
+    # The connections of all cycles: the blocks may leave some out, or there may be no whole block yet.
+    seen = counted(math.fsum(one.column("connection")), "connection", ",.0f")
+    if total <= 0:
+        return f"rose by {late / 1e6:.3g} MB in the second half of {seen}, to no more than it was at first"
+    return f"rose by {total / 1e6:.3g} MB over {seen} and is still rising"
 
 
 def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
