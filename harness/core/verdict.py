@@ -72,6 +72,9 @@ class Finding:
     where: tuple[str, ...] = ()  # attribution: lines of code, stacks, types
     retained_seconds: float | None = None  # how long the oldest growth has been retained
     scope: str = "after-disconnect"  # or "while-connected"
+    # One unit of the rate's driver in words, which may say more than the driver: "request reset before its answer".
+    # Empty over time, and in a record of an earlier version.
+    per: str = ""
 
 
 @dataclass(frozen=True, slots=True)

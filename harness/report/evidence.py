@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from harness.core.cycle import Phase
 from harness.core.judge.moment import Moment
-from harness.core.judge.moments import DRIVERS, level_of, moments, split_warmup
+from harness.core.judge.moments import DRIVERS, WORDS, level_of, moments, split_warmup
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.core.verdict import Bound, Finding
-from harness.report.nouns import driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.nouns import driver, growth, in_bytes, interval, noun, plural, quantity, unit_of
 from harness.report.svg import Chart, Line, Mark
 from harness.report.words import number
 
@@ -25,6 +25,7 @@ SYMBOLS = (
     ("fit", "fitted line, and its 95 % interval"),
     ("band", "largest growth that could have been retained (95 %)"),
 )
+FACTORS = {words: factor for factor, words in reversed(WORDS.items())}
 STYLES = {Phase.IDLE: "idle", Phase.RETENTION: "retention", Phase.WARMUP: "warmup"}
 
 
@@ -79,7 +80,9 @@ def _after_disconnect(trial: Trial, found: Sequence[Moment], one: Finding | Boun
     key = Key(one.metric, one.kind)
     rate = one.rate if isinstance(one, Finding) else None
     unit = rate.unit if rate else (one.unit if isinstance(one, Bound) else f"{one.metric}/connection")
-    column = _sum_of(unit)
+    per = unit_of(one) if isinstance(one, Finding) else driver(unit)
+    # The words name one way to disconnect, where the unit of the rate has them all: "abort".
+    column = FACTORS.get(per) or _sum_of(unit)
     scale, level_name = _scale(key)
     points = [
         (moment, moment.done.get(column, 0.0) / (3600.0 if column == "time" else 1.0), level / scale)
@@ -117,7 +120,7 @@ def _after_disconnect(trial: Trial, found: Sequence[Moment], one: Finding | Boun
     ends = f" {interval(rate, size=in_bytes(one.metric, one.kind))}".rstrip() if rate else ""
     controls = [kind for kind, phase in (("idle", Phase.IDLE), ("retention", Phase.RETENTION))
                 if any(moment.phase is phase for moment, _, _ in points)]  # fmt: skip
-    x_label = "hours" if column == "time" else f"{plural(driver(unit))} so far"
+    x_label = "hours" if column == "time" else f"{plural(per)} so far"
     return Chart(
         title=title,
         description=(

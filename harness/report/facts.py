@@ -25,7 +25,17 @@ from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
 from harness.report.fact_lines import MAX_FACT, Fact, Facts
 from harness.report.log import causes, log_tail, troubles_before
-from harness.report.nouns import BYTE_NOUNS, driver, growth, in_bytes, interval, noun, plural, quantity
+from harness.report.nouns import (
+    BYTE_NOUNS,
+    driver,
+    growth,
+    in_bytes,
+    interval,
+    noun,
+    plural,
+    quantity,
+    unit_of,
+)
 from harness.report.place_facts import holder_fact, place, relative, unplaced_fact, unread_fact, where_fact
 from harness.report.words import METRIC_WORD, number, span
 
@@ -207,7 +217,7 @@ def _also(verdict: Verdict) -> Fact | None:
         if finding.rate is None:
             parts.append(f"{noun(finding.metric, finding.kind)} over its ceiling")
             continue
-        per = driver(finding.rate.unit)
+        per = unit_of(finding)
         if unit and per != unit:
             parts[-1] += f" per {unit}"
         parts.append(quantity(finding.metric, finding.kind, finding.rate.value, brief=True))

@@ -51,6 +51,11 @@ PLURALS = {
     "socket in CLOSE_WAIT": "sockets in CLOSE_WAIT",
     "process": "processes",
     "core of idle CPU": "cores of idle CPU",
+    "second of an open stream": "seconds of open streams",
+    "stream not closed in order": "streams not closed in order",
+    "stream that was reset": "streams that were reset",
+    "request reset before its answer": "requests reset before their answer",
+    "stream reset midway": "streams reset midway",
 }
 
 
@@ -133,4 +138,9 @@ def growth(finding: Finding) -> str:
     """``1.00 asyncio task per answered stream``; the name of what passed a ceiling."""
     if finding.rate is None:
         return noun(finding.metric, finding.kind)
-    return f"{quantity(finding.metric, finding.kind, finding.rate.value)} per {driver(finding.rate.unit)}"
+    return f"{quantity(finding.metric, finding.kind, finding.rate.value)} per {unit_of(finding)}"
+
+
+def unit_of(finding: Finding) -> str:
+    """One unit of a finding's driver in words: ``answered stream``, ``request reset before its answer``."""
+    return finding.per or (driver(finding.rate.unit) if finding.rate else "")

@@ -15,9 +15,10 @@ from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
 from harness.core.verdict import Bound, Finding, Outcome, Rate, Verdict, Waiting
 from harness.report import facts
+from harness.report.evidence import charts
 from harness.report.fact_lines import Fact, Facts
 from harness.report.facts import facts_of, headline, idle_growth
-from harness.report.nouns import interval
+from harness.report.nouns import growth, interval
 from tests.core.series import FDS, container, observation, trial
 
 LEAKING = trial([310, 610, 910, 1210])
@@ -463,3 +464,34 @@ def test_why_no_place_is_named_is_reported(
     note = Note(kind, "runtime counters: none", {"reason": "no reader knows it"})
     text = read(replace(LEAKING, notes=(note,), places=Places(notes=limits)))
     assert (f"where: unknown: {hint}" in text) if hint else ("where: " not in text)
+
+
+def resets() -> Trial:
+    """Two descriptors for each request reset before its answer, and none for other ways to disconnect early."""
+    seen, done = [], 0
+    for index, (early, midway) in enumerate([(20, 80), (100, 20), (30, 100), (90, 10), (50, 120), (120, 40)]):
+        done += early
+        ledger = {
+            "answered": 500 - early, "aborts": early + midway,
+            "by_mode": {"fin": 500 - early - midway, "rst-early": early, "rst": midway},
+        }  # fmt: skip
+        phase = Phase.LOAD if index else Phase.WARMUP
+        seen.append(observation(index, {Key("fds"): 10.0 + 2 * done}, phase=phase, opened=500, ledger=ledger))
+    made = trial([], observations=seen)
+    return replace(made, verdict=judge(made))
+
+
+def test_the_headline_has_the_exact_words_of_the_driver() -> None:
+    """ "per aborted stream" names those as well that leave nothing behind."""
+    shown = resets()
+    assert shown.verdict is not None
+    (found,) = shown.verdict.findings
+    assert (found.driver, found.per) == ("abort", "request reset before its answer")
+    assert headline(shown) == "2.00 descriptors per request reset before its answer (95 %: 2.00–2.00)"
+    (chart,) = charts(shown, "x")
+    assert chart.x_label == "requests reset before their answer so far"
+    fitted = next(line for line in chart.lines if line.style == "fit")
+    measured = next(line for line in chart.lines if line.style == "levels")
+    assert fitted.points[-1] == measured.points[-1], "the line has the slope of what it is drawn against"
+    earlier = replace(found, per="")  # of a record without the words
+    assert growth(earlier) == "2.00 descriptors per aborted stream"

@@ -87,6 +87,7 @@ def _finding(one: Grown, exhausts: Exhaustion | None = None) -> Finding:
         exhausts=exhausts,
         explanation=text,
         scope=SCOPE,
+        per=words,
     )
 
 

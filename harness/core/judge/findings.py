@@ -83,6 +83,7 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
                 explanation=text,
                 where=where(trial.places, key, rate.value),
                 retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
+                per="" if one.factor == "time" else per(one.factor),
             )
         )
     # A limit that another growth never lets the service reach is not named in words.
