@@ -13,8 +13,8 @@ import pytest
 
 SECONDS: Mapping[str, int] = {
     "edges/test_cli.py": 90,
-    "edges/test_cli_difficult.py": 70,
     "sabotage/test_guard_turns_red.py": 60,
+    "edges/test_cli_difficult.py": 59,
     "edges/test_cli_mistakes.py": 56,
     "edges/test_runtime_others.py": 52,
     "plugin/test_guard_fixture.py": 48,
@@ -44,7 +44,6 @@ SECONDS: Mapping[str, int] = {
     "leaks/test_fixed_gives_everything_back.py": 22,
     "edges/test_trial_steps.py": 22,
     "edges/test_swarm_guard.py": 20,
-    "edges/test_secrets.py": 20,
     "history/test_notify.py": 20,
     "sabotage/test_profiles_turn_red.py": 20,
     "edges/test_imports.py": 19,
@@ -52,6 +51,7 @@ SECONDS: Mapping[str, int] = {
     "export/test_guard_figures.py": 18,
     "edges/test_swarm_worker_group.py": 18,
     "reports/test_html.py": 18,
+    "edges/test_secrets.py": 15,
     "edges/test_swarm_cycle_queue.py": 15,
     "edges/test_settle_clients.py": 15,
     "edges/test_http_guard.py": 15,

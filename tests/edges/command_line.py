@@ -61,13 +61,13 @@ def harness(
     )
 
 
-def harness_here(cwd: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """``harness WORDS`` in a folder, in this process, because a start and its imports take up to half a second. The
-    history is that of the folder, which a command uses by default."""
+def harness_here(cwd: Path, *words: str | Path, history: str = "") -> subprocess.CompletedProcess[str]:
+    """``harness WORDS`` in a folder, in this process, because a start and its imports take up to half a second.
+    history: by default that of the folder, as a command has it by default."""
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.chdir(cwd))
-        stack.enter_context(patch.dict(os.environ, HARNESS_HISTORY=""))
+        stack.enter_context(patch.dict(os.environ, environment(HARNESS_HISTORY=history), clear=True))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         ended = stack.enter_context(pytest.raises(SystemExit))

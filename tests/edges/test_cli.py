@@ -72,7 +72,7 @@ def test_ctrl_c_stops_everything_within_three_seconds_and_keeps_what_was_measure
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["trials"][0]["observations"], "the finished cycles are kept"
     wait_for(lambda: not mentioning(tmp_path), "nothing is left")
-    again = harness("judge", tmp_path / "run")
+    again = harness_here(tmp_path, "judge", tmp_path / "run")
     assert again.returncode == 3
     assert "interrupted" in again.stdout
 
@@ -148,7 +148,7 @@ def test_ctrl_c_while_the_place_in_the_source_is_looked_for_keeps_the_leak_that_
         assert not re.search(r"^Traceback", out + err, re.MULTILINE)
         record = json.loads((tmp_path / "run" / "run.json").read_text())
         assert record["trials"][0]["interrupted"]
-        again = harness("judge", tmp_path / "run")
+        again = harness_here(tmp_path, "judge", tmp_path / "run")
         assert (again.returncode, "eventfd" in again.stdout) == (1, True)
         if whose == "attached":
             (answer,) = ask_all(default_directory(), "python", "read", among={own.pid})

@@ -24,13 +24,18 @@ from tests.edges.command_line import (
     SERVICES,
     URL,
     environment,
-    harness,
+    harness_here,
     mentioning,
     unwrapped,
     wait_for,
 )
 
 PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"))
+
+
+def guard_here(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """``harness guard --retention 0 WORDS`` in this process."""
+    return harness_here(folder, "guard", "--retention", "0", *words, history="none")
 
 
 def wait_until_all_exited(folder: Path) -> None:
@@ -58,20 +63,10 @@ def test_a_difficult_service_has_its_own_message_and_leaves_no_process(
 ) -> None:
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
     for timeout in (1, 20) if kind == "never" else (20,):
-        done = harness(
-            *(
-                "guard",
-                "--retention",
-                "0",
-                "--url",
-                URL,
-                "--out",
-                tmp_path / f"run{timeout}",
-                "--ready-timeout",
-                f"{timeout}s",
-            ),
+        done = guard_here(
+            tmp_path,
+            *("--url", URL, "--out", tmp_path / f"run{timeout}", "--ready-timeout", f"{timeout}s"),
             *("--json", tmp_path / "v.json", "--", *service),
-            cwd=tmp_path,
         )
         if f"I am {kind}" in unwrapped(done.stdout):
             break  # otherwise the guard stopped before it began
@@ -113,21 +108,7 @@ def test_a_service_at_another_address_is_reported_with_it(
     started = [word.replace("{elsewhere}", elsewhere) for word in command]
     words = words.replace("{elsewhere}", elsewhere)
     for timeout in ("1s", "20s"):  # on a busy machine the service may not listen yet after a second
-        done = harness(
-            *(
-                "guard",
-                "--retention",
-                "0",
-                "--quiet",
-                "--ready-timeout",
-                timeout,
-                "--url",
-                url,
-                "--",
-                *started,
-            ),
-            cwd=tmp_path,
-        )
+        done = guard_here(tmp_path, "--quiet", "--ready-timeout", timeout, "--url", url, "--", *started)
         if words in unwrapped(done.stdout):
             break
     assert done.returncode == 1, done.stdout + done.stderr
@@ -139,19 +120,7 @@ def test_a_service_at_another_address_is_reported_with_it(
 def test_a_service_that_exits_at_the_first_reading_has_crashed(kind: str, tmp_path: Path) -> None:
     """Its connections break a moment before its exit can be observed."""
     service = (sys.executable, SERVICES / "difficult.py", "{port}", kind, tmp_path)
-    done = harness(
-        "guard",
-        "--retention",
-        "0",
-        "--quiet",
-        "--url",
-        URL,
-        "--out",
-        tmp_path / "run",
-        "--",
-        *service,
-        cwd=tmp_path,
-    )
+    done = guard_here(tmp_path, "--quiet", "--url", URL, "--out", tmp_path / "run", "--", *service)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("CRASHED"), done.stdout
     assert "SIGABRT" in unwrapped(done.stdout)
@@ -176,7 +145,7 @@ def test_streams_that_were_refused_after_the_crash_are_not_counted_before_it(tmp
     """
     verdict_file = tmp_path / "verdict.json"
     load = ("--connections", "300", "--concurrency", "5", "--json", verdict_file, "--quiet", "--url", URL)
-    done = harness("guard", *load, "--", sys.executable, "-c", code, "{port}", cwd=tmp_path)
+    done = guard_here(tmp_path, *load, "--", sys.executable, "-c", code, "{port}")
     assert done.stdout.startswith("CRASHED  exit code 17 after "), done.stdout + done.stderr
     (ended,) = json.loads(verdict_file.read_text())["trials"]
     ledgers = [one["ledger"] for one in ended["observations"]]
@@ -334,9 +303,7 @@ def test_a_probe_command_that_gives_nothing_is_infrastructure(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
         url = f"http://127.0.0.1:{service.getsockname()[1]}/"
-        done = harness(
-            "guard", "--retention", "0", "--quiet", "--url", url, "--probe-command", command, cwd=tmp_path
-        )
+        done = guard_here(tmp_path, "--quiet", "--url", url, "--probe-command", command)
     assert done.returncode == 4, done.stdout + done.stderr
     assert words in unwrapped(done.stdout)
 
@@ -351,7 +318,7 @@ def test_a_process_that_does_not_listen_there_is_named(tmp_path: Path) -> None:
         "--pid",
         str(os.getpid()),
     )
-    done = harness("guard", "--retention", "0", *options, cwd=tmp_path)
+    done = guard_here(tmp_path, *options)
     assert done.returncode == 1
     assert "nothing listens there" in unwrapped(done.stdout)
     assert "next pass the pid and the --url of the same service" in unwrapped(done.stdout)
@@ -361,17 +328,7 @@ def test_a_process_that_does_not_listen_there_is_named(tmp_path: Path) -> None:
 def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other_listener:
         port = other_listener.getsockname()[1]
-        done = harness(
-            "guard",
-            "--retention",
-            "0",
-            "--url",
-            f"http://127.0.0.1:{port}/",
-            "--",
-            "sleep",
-            "60",
-            cwd=tmp_path,
-        )
+        done = guard_here(tmp_path, "--url", f"http://127.0.0.1:{port}/", "--", "sleep", "60")
     assert done.returncode == 4
     assert f"port {port} is taken" in done.stderr
 
@@ -379,7 +336,7 @@ def test_a_taken_port_is_infrastructure_and_never_the_services_fault(tmp_path: P
 def test_a_service_that_finds_its_own_port_taken_is_infrastructure_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other_listener:
         command = (sys.executable, SERVICES / "plain_sse.py", other_listener.getsockname()[1])
-        done = harness("guard", "--retention", "0", "--quiet", "--url", URL, "--", *command, cwd=tmp_path)
+        done = guard_here(tmp_path, "--quiet", "--url", URL, "--", *command)
     assert done.returncode == 4, done.stdout
     assert "a port that it needs is taken: its log says OSError: [Errno 98]" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -24,6 +24,7 @@ from tests.edges.command_line import (
     URL,
     environment,
     harness,
+    harness_here,
     mentioning,
     unwrapped,
     wait_for,
@@ -92,15 +93,15 @@ def test_budgets_are_found_in_parent_folders_and_mistakes_in_them_are_usage_erro
     assert done.returncode == 2
     assert "budgets.toml, line 2" in done.stderr
     assert "did you mean 'fds'" in done.stderr
-    check = harness("budget", "check", cwd=tmp_path)
+    check = harness_here(tmp_path, "budget", "check")
     assert check.returncode == 2
     assert "line 2" in check.stderr
 
 
 @pytest.mark.usefixtures("own_lock")
 def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(tmp_path: Path) -> None:
-    assert harness("init", cwd=tmp_path).returncode == 0
-    assert harness("budget", "check", cwd=tmp_path).returncode == 0
+    assert harness_here(tmp_path, "init").returncode == 0
+    assert harness_here(tmp_path, "budget", "check").returncode == 0
     ours = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_leaks.py"]
 
     def outcome() -> str:
@@ -120,7 +121,7 @@ def test_init_writes_what_budget_check_and_pytest_accept_and_overwrites_nothing(
             [sys.executable, "-m", *re.sub("^harness", "harness.cli", line).split(), "--help"],
             capture_output=True, timeout=TIMEOUT, check=True,
         )  # fmt: skip
-    again = harness("init", cwd=tmp_path)
+    again = harness_here(tmp_path, "init")
     assert again.returncode == 2
     assert "exists already" in again.stderr
 

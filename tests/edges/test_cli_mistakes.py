@@ -272,7 +272,7 @@ def test_no_text_of_100000_characters_takes_a_slow_path(work: Callable[[], objec
 
 
 def test_a_long_argument_is_named_by_its_ends_and_the_cause_stays_readable(tmp_path: Path) -> None:
-    said = one_line(harness("budget", "check", LONG, cwd=tmp_path), 2)
+    said = one_line(harness_here(tmp_path, "budget", "check", LONG), 2)
     assert said.endswith("cannot be read: File name too long; expected a budget file\n")
     assert len(said) < 1200
 
@@ -403,7 +403,7 @@ def test_unknown_names_get_the_nearest_name_and_exit_2(
 
 
 def test_explain_prints_the_reasoning_of_every_trial() -> None:
-    done = harness("explain", ROOT / "reports" / "sample", "--metric", "fds/eventfd")
+    done = harness_here(ROOT, "explain", ROOT / "reports" / "sample", "--metric", "fds/eventfd")
     assert done.returncode == 0, done.stderr
     assert "fds/eventfd: leaking" in done.stdout
     assert "explains 100% (chosen)" in done.stdout

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import cli
 from harness.config import loads
-from tests.edges.command_line import SERVICES, harness
+from tests.edges.command_line import SERVICES, harness_here
 from tests.short_start import WITHOUT
 
 pytest_plugins = ["pytester"]
@@ -136,8 +136,8 @@ def test_a_command_line_is_one_that_the_command_takes(line: str) -> None:
 
 
 def test_init_and_check_run_as_the_guide_describes(tmp_path: Path) -> None:
-    assert harness("init", cwd=tmp_path).returncode == 0
-    checked = harness("budget", "check", cwd=tmp_path)
+    assert harness_here(tmp_path, "init").returncode == 0
+    checked = harness_here(tmp_path, "budget", "check")
     assert checked.returncode == 0
     assert "valid" in checked.stdout
 

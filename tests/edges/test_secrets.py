@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from harness.core.quote import json_text
-from tests.edges.command_line import HARNESS, SERVICES, TIMEOUT, environment, harness
+from tests.edges.command_line import HARNESS, SERVICES, TIMEOUT, environment, harness_here
 from tests.history.webhook_server import receiver
 
 SECRETS = {
@@ -184,11 +184,11 @@ def test_no_process_shows_a_secret_that_came_from_a_file_or_the_environment(
 def test_a_run_without_its_secrets_is_judged_and_reported_again(run: tuple[Path, str, str, Ps]) -> None:
     folder = run[0]
     before = json.loads((folder / "run" / "verdict.json").read_text())
-    again = harness("judge", folder / "run", "--json", folder / "again.json")
+    again = harness_here(folder, "judge", folder / "run", "--json", folder / "again.json")
     assert again.returncode == 1, again.stderr
     assert json.loads((folder / "again.json").read_text())["explanation"] == before["explanation"]
     assert found_in(again.stdout + again.stderr) == []
-    assert harness("report", folder / "run").returncode == 0
+    assert harness_here(folder, "report", folder / "run").returncode == 0
 
 
 def test_no_command_that_reads_a_saved_run_shows_a_secret(run: tuple[Path, str, str, Ps]) -> None:
@@ -204,7 +204,7 @@ def test_no_command_that_reads_a_saved_run_shows_a_secret(run: tuple[Path, str, 
         ("trend", *history),
         ("baseline", "accept", folder / "run", "--out", folder / "accepted.toml"),
     ):
-        done = harness(*words, cwd=folder)
+        done = harness_here(folder, *words, history="none")
         assert "Traceback" not in done.stderr, done.stderr
         assert "defect of the harness" not in done.stderr, done.stderr
         assert found_in(done.stdout + done.stderr) == [], words
@@ -253,7 +253,7 @@ def test_logged_text_reaches_the_terminal_and_ci_without_control_sequences(
     ],
 )
 def test_no_error_quotes_a_secret(words: tuple[str, ...], code: int, tmp_path: Path) -> None:
-    done = harness(*words, cwd=tmp_path)
+    done = harness_here(tmp_path, *words, history="none")
     assert done.returncode == code, done.stderr
     assert "S3cret" not in done.stdout + done.stderr
     assert done.stderr.count("\n") == 1

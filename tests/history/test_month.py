@@ -16,7 +16,7 @@ from harness.experiment.history import keep, place_of
 from harness.export.webhook import Webhook
 from harness.store.run_dir import RunDirectory, run_id
 from tests.core.series import FDS, play
-from tests.edges.command_line import harness
+from tests.edges.command_line import harness_here
 from tests.history.webhook_server import receiver
 
 LEAK, LENGTH = 18, 30
@@ -52,7 +52,7 @@ def test_a_leak_within_a_month_is_charted_and_notified_once(tmp_path: Path) -> N
     assert len(told) == 2, "once, and once more because the first try met 503"
     assert (told[1]["previous"], told[1]["outcome"], told[1]["commit"][:2]) == ("bounded", "leaking", "18")
 
-    gate = harness("trend", "--fail-on", "regression", cwd=tmp_path, env={"HARNESS_HISTORY": ""})
+    gate = harness_here(tmp_path, "trend", "--fail-on", "regression")
     assert gate.returncode == 1, gate.stdout + gate.stderr
     (line,) = (line for line in gate.stdout.splitlines() if "REGRESSION" in line)
     assert (
@@ -60,7 +60,7 @@ def test_a_leak_within_a_month_is_charted_and_notified_once(tmp_path: Path) -> N
         in line
     )
 
-    site = harness("history", "site", "site", cwd=tmp_path, env={"HARNESS_HISTORY": ""})
+    site = harness_here(tmp_path, "history", "site", "site")
     assert site.returncode == 0, site.stderr
     (page,) = (tmp_path / "site").glob("target-*.html")
     text = page.read_text()
