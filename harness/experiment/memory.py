@@ -58,7 +58,7 @@ def run(
     """Run a Python program with its allocations traced: a first snapshot after ``after`` seconds, then one ``every``
     interval, of which only the last is kept. The run ends by itself, after ``duration`` seconds or by ``interrupt``.
 
-    Raises ConfigError when it is not a Python that can be traced, TargetError when it ended before two snapshots,
+    Raises ConfigError when it is no Python process that can be traced, TargetError when it ended before two snapshots,
     Interrupted when the interrupt came before two snapshots.
     """
     every, after, duration = tracing.every, tracing.after, tracing.duration

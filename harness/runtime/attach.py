@@ -1,4 +1,4 @@
-"""Attaching to a Python that already runs: the interpreter itself loads the agent (PEP 768, CPython 3.14 and later).
+"""Attaching to a running Python process: the interpreter itself loads the agent (PEP 768, CPython 3.14 and later).
 
 ``sys.remote_exec`` must be called by a Python of the same version, so the target's own executable is run for it.
 Its main thread then loads the agent as soon as it runs Python code again. A thread that waits for a connection gets
@@ -20,7 +20,7 @@ from harness.runtime import channel
 
 TIMEOUT = 10.0  # seconds for an interpreter to start and to write to another process
 SCRIPT = "attach-{pid}.py"
-OLDER = 3  # exit code of ASK in a Python that has no sys.remote_exec
+OLDER = 3  # exit code of ASK in a Python without sys.remote_exec
 ASK = (
     "import sys\n"
     f"if not hasattr(sys, 'remote_exec'): sys.exit({OLDER})\n"

@@ -1,4 +1,4 @@
-"""Attaching to a Node that already runs with ``--inspect``: the agent is loaded over its inspector.
+"""Attaching to a Node process that already runs with ``--inspect``: the agent is loaded over its inspector.
 
 One request over one WebSocket (RFC 6455) on the loopback, then the agent listens on its private socket like any other.
 The harness opens no inspector port itself: the user who starts the service decides whether it has one.
@@ -47,7 +47,7 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
 
     Raises ProbeError when ``directory`` is open to others.
     """
-    # The inspector executes any code, so the same rules hold as for a Python.
+    # The inspector executes any code, so the same rules hold as for Python.
     if why := refused(pid):
         return why
     port = port_of(pid)

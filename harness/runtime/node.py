@@ -50,7 +50,7 @@ NO_QUERY = Note(
 
 
 def prepare_env(env: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """The environment for a Node that will be spawned. Raises ProbeError when ``directory`` is open to others."""
+    """The environment of a Node process to spawn. Raises ProbeError when ``directory`` is open to others."""
     # First, so that the agent is loaded before any module that the user's own options load.
     return prepared(env, directory, "NODE_OPTIONS", f"--require={_quoted(str(AGENT))}", " ")
 

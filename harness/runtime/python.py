@@ -43,7 +43,7 @@ TRACE = "HARNESS_RUNTIME_TRACE"
 FRAMES = 16
 LONGEST_CHAINS = 5.0  # seconds: the agent looks for owners for 4 s at most (agent/python/harness_chains.py)
 START_TIMEOUT = 5.0  # seconds after its start in which a Python must have loaded the agent
-WAKE_UP_EVERY = 0.1  # seconds between two checks whether a Python that loads the agent answers
+WAKE_UP_EVERY = 0.1  # seconds between two checks whether a process that loads the agent answers
 FIELDS: dict[str, Key] = {
     "objects": OBJECTS,
     "blocks": BLOCKS,
@@ -58,7 +58,7 @@ NOT_COLLECTED = Note(
 
 
 def prepare_env(env: Mapping[str, str], directory: Path, *, trace: int = 0) -> dict[str, str]:
-    """The environment for a Python that will be spawned: the agent's folder comes first on PYTHONPATH.
+    """The environment for a Python process that will be spawned: the agent's folder comes first on PYTHONPATH.
 
     trace: frames of tracemalloc from the start (0: only on request). Raises ProbeError when
     ``directory`` is open to other users.
@@ -259,7 +259,7 @@ def why_not(pid: int) -> str:
 
 
 def is_python(pid: int) -> bool:
-    """Whether the name of its executable is that of a Python."""
+    """Whether the name of its executable is that of a Python interpreter."""
     return "python" in executable(pid).rpartition("/")[2]
 
 

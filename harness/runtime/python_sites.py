@@ -1,4 +1,4 @@
-"""Finds the places that grew between two readings of a Python. Pure: values in, values out."""
+"""Finds the places that grew between two readings of a Python process. Pure: values in, values out."""
 
 from __future__ import annotations
 

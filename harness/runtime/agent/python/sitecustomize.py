@@ -1,4 +1,4 @@
-"""Starts the agent in a Python that the harness spawned, then makes way.
+"""Starts the agent in a Python process that the harness spawned, then makes way.
 
 Its folder is first on PYTHONPATH; the interpreter imports it at startup (site module). Whatever happens here
 must leave no trace in the target: the folder leaves ``sys.path``, and the next ``sitecustomize`` on the path
