@@ -220,10 +220,12 @@ class PythonCounters(AgentReader):
                 replace(before, connections=round(sum(units[:-1]))),
                 replace(after, connections=round(sum(units))),
             )
+            # Before the owners of containers are looked for, which makes dicts of the attributes that it reads.
+            counts = self.types() if left() > 0 else {}
             held, notes = self._containers_if_any(sum(units)) if left() > needed else ([], (LATE,))
             grown = python_sites.growth_of(waiting, self.waiting())
             return python_sites.attribution(
-                types=python_sites.growth_of(types, self.types()) if left() > 0 else {},
+                types=python_sites.growth_of(types, counts),
                 waiting=grown,
                 entries=python_sites.entries(waiting),
                 snapshots=tuple(seen),

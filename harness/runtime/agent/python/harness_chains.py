@@ -51,6 +51,7 @@ def chains(targets: list[object]) -> tuple[list[list[Any]], bool]:
             if end is None:
                 continue
             best: Any = None
+            looked: set[type] = set()
             for parent in parents:
                 # Thousands of holders, each of thousands of elements, are not looked through to the end.
                 if _clock() > deadline:
@@ -64,9 +65,15 @@ def chains(targets: list[object]) -> tuple[list[list[Any]], bool]:
                     continue
                 if not any(inner is end for inner in gc.get_referents(parent)):
                     continue
+                # Further instances of a class are no better link. Reading the attributes of one gives it a dict that it
+                # keeps, so a leak of thousands would look as if it held a dict for each.
+                if type(parent) in looked:
+                    continue
                 link = _link(parent, end, within[index])
                 if link is None:
                     continue
+                if link[1] in ("instance", "namespace"):
+                    looked.add(type(parent))
                 rank = link[3] + (FOREIGN if _is_foreign(link[2]) else 0)
                 if best is None or rank < best[2]:
                     best = (link, parent, rank)
