@@ -4,18 +4,20 @@ change it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from harness.core.judge import connected_findings
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import DRIVERS, Series, moments, series
+from harness.core.judge.while_connected import all_grown, certain, holds, open_growth, settled_readings
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
 from harness.core.units import counted
 from harness.report.nouns import in_bytes, noun, plural, quantity
-from harness.report.words import number, size
+from harness.report.words import number, size, span
 
 LEVELS = 12  # readings shown of one metric
 CANDIDATES = 4
@@ -29,6 +31,7 @@ def reasoning(trial: Trial, only: str = "") -> Iterator[str]:
     memory = memory_of(trial, found)
     if memory:
         results[MEMORY] = memory
+    yield from while_connected(trial, only)
     for key in sorted(results, key=lambda key: (ORDER.index(results[key].status), rank(key), key)):
         if only and only not in (str(key), key.metric):
             continue
@@ -41,16 +44,76 @@ def reasoning(trial: Trial, only: str = "") -> Iterator[str]:
         yield f"  change    {change(trial, key, one)}"
 
 
+def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
+    """What was measured while clients stayed connected: of each metric that is a finding or is not decided; with
+    ``only`` of any that it names."""
+    measured = {one.key: one for seen in holds(trial) for one in all_grown(trial, seen)}
+    found = {one.key: one for one in certain(trial)}
+    open_ = {one.key: one for one in open_growth(trial)}
+    texts = {Key(one.metric, one.kind): one.explanation for one in connected_findings.findings(trial)}
+    for key in sorted(measured, key=lambda key: (key not in found, key not in open_, rank(key), key)):
+        named = only in (str(key), key.metric)
+        if not named and (only or key not in {**found, **open_}):
+            continue
+        one = found.get(key) or open_.get(key) or measured[key]
+        limit = f"{quantity(key.metric, key.kind, one.limit)} per client"
+        grew = f"grew by {quantity(key.metric, key.kind, one.per_client)} per client"
+        if key in found:
+            status, rule = "leaking", f"{texts[key]}; a bounded buffer may hold {limit}"
+            change = f"bounded if it had stopped, or stayed below {limit}"
+        elif key in open_:
+            status, rule = "undecided", f"{grew}, which a bounded buffer of {limit} could explain"
+            change = f"leaking if a longer --hold shows more than {limit}, bounded if it stops"
+        else:
+            stopped = f"{grew}, and did not go on to the end of the hold, or remained after they left"
+            rule = (
+                "did not grow"
+                if one.total <= 0
+                else stopped
+                if not one.lasting
+                else f"{grew}, as first buffers do"
+            )
+            status, rule = "bounded", f"{rule} (last hold)"
+            change = f"leaking if it had grown until they left, by more than {limit}, and been freed then"
+        yield f"{key} while clients stay connected: {status}"
+        yield from _held_levels(trial, key)
+        yield f"  rule      {rule}"
+        yield f"  change    {change}"
+
+
+def _held_levels(trial: Trial, key: Key) -> Iterator[str]:
+    """The levels of each hold, and what remained after it."""
+    label = "levels"
+    for seen in holds(trial):
+        read = [reading.levels[key] for reading in settled_readings(seen) if key in reading.levels]
+        if not read:
+            continue
+        clients, stalled = seen.spec.connections, seen.spec.stalled
+        kind = "clients, some of them stalled" if stalled else "readers"
+        kind = "stalled readers" if stalled == clients else kind
+        seconds = (seen.ended if seen.load_ended is None else seen.load_ended) - seen.started
+        after = f"; {_written(key, seen.levels[key])} after they left" if key in seen.levels else ""
+        yield f"  {label:9} {_listed(key, read)} with {clients} {kind} in {span(seconds)}{after}"
+        label = ""
+
+
 def levels(key: Key, read: Series) -> str:
     """``8 → 108 → 208 descriptors in 3 readings``; of many readings the first and the last."""
-    write = size if in_bytes(key.metric, key.kind) else number
-    shown = [write(level) for level in read.levels]
+    return _listed(key, read.levels)
+
+
+def _listed(key: Key, values: Sequence[float]) -> str:
+    shown = [_written(key, level) for level in values]
     if len(shown) > LEVELS:
         half = LEVELS // 2
         shown = [*shown[:half], "…", *shown[-half:]]
-    if len(set(read.levels)) == 1:
-        return f"{shown[0]} in all of {counted(len(read.levels), 'reading')}"
-    return f"{' → '.join(shown)}, {counted(len(read.levels), 'reading')}"
+    if len(set(values)) == 1:
+        return f"{shown[0]} in all of {counted(len(values), 'reading')}"
+    return f"{' → '.join(shown)}, {counted(len(values), 'reading')}"
+
+
+def _written(key: Key, level: float) -> str:
+    return size(level) if in_bytes(key.metric, key.kind) else number(level)
 
 
 def explained(read: Series, factor: str) -> float | None:

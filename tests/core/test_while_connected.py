@@ -18,6 +18,7 @@ from harness.core.metric import Key
 from harness.core.plan import Goal, next_step
 from harness.core.record import Trial
 from harness.core.verdict import Finding, Outcome
+from harness.report.reasoning import reasoning, while_connected
 from tests.core.series import observation, play, trial
 
 ANONYMOUS, HEAP, OBJECTS = Key("memory", "anonymous"), Key("memory", "heap-bytes"), Key("memory", "objects")
@@ -664,3 +665,31 @@ def test_growth_while_connected_reaches_its_limit_after_a_time_with_so_many_clie
     assert one.exhausts.after_connections is None
     assert one.exhausts.after_seconds == pytest.approx(500e6 / (CLIENTS * 20_000), rel=0.05)
     assert findings(replace(seen, target=replace(seen.target, limits={})))[0].exhausts is None
+
+
+def test_the_explanation_of_a_run_has_what_was_measured_while_clients_stayed_connected() -> None:
+    """It had only sections of metrics that are bounded, beside a headline about growth while connected."""
+    seen, _ = watched(HEAP, freed(4e6, lambda seconds: 20_000 * seconds))
+    lines = list(reasoning(seen))
+    assert lines[0] == "memory/heap-bytes while clients stay connected: leaking"
+    assert f"with {CLIENTS} clients, some of them stalled in 5.0 s; 3.81 MiB after they left" in lines[1]
+    assert any(f"with {CLIENTS} readers in " in line for line in lines)
+    rule, change = (
+        next(line for line in lines if line.startswith(f"  {label}")) for label in ("rule", "change")
+    )
+    assert findings(seen)[0].explanation in rule
+    assert rule.endswith("a bounded buffer may hold 1.05 MB heap per client")
+    assert change.endswith("bounded if it had stopped, or stayed below 1.05 MB heap per client")
+
+
+def test_the_explanation_has_growth_that_is_open_and_whatever_metric_is_named() -> None:
+    slow = short(HEAP, freed(4e6, lambda seconds: 20_000 * seconds))
+    lines = list(while_connected(slow))
+    assert lines[0] == "memory/heap-bytes while clients stay connected: undecided"
+    assert "which a bounded buffer of 1.05 MB heap per client could explain" in lines[-2]
+    flat, _ = watched(HEAP, freed(4e6, lambda seconds: 0.0))
+    assert list(while_connected(flat)) == []
+    assert list(while_connected(flat, "fds")) == []
+    named = list(while_connected(flat, "memory"))
+    assert named[0] == "memory/heap-bytes while clients stay connected: bounded"
+    assert named[-2] == "  rule      did not grow (last hold)"
