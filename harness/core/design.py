@@ -338,9 +338,11 @@ def expected_seconds(seen: Sequence[Observation], step: CycleSpec) -> float:
     """Seconds that a cycle will take: as long as the longest of the last cycles, or its dwell where it waits for
     that."""
     seen = [o for o in seen if o.spec.phase is not Phase.SEARCH] or seen
-    if step.phase is not Phase.HOLD:
-        # A hold lasts as long as its own dwell, which says nothing of a load's length.
-        seen = [o for o in seen if o.spec.phase is not Phase.HOLD] or seen
+    # A hold lasts as long as its own dwell, which says nothing of the length of a load or of another hold.
+    held = [o for o in seen if o.spec.phase is Phase.HOLD]
+    if held and step.phase is Phase.HOLD:
+        return step.dwell + max(0.0, *(o.ended - o.started - o.spec.dwell for o in held))
+    seen = [o for o in seen if o.spec.phase is not Phase.HOLD] or seen
     rests = [o.ended - o.load_ended for o in seen[-4:] if o.load_ended is not None]
     waits = step.dwell + max(rests, default=0.0) if step.connections == 0 or step.events == 0 else 0.0
     return max(longest_cycle_seconds(seen), waits)

@@ -270,3 +270,9 @@ def test_a_cycle_is_estimated_by_the_longest_recent_one_or_its_dwell_and_rest() 
     assert design.expected_seconds([traced], step) == 52.0
     unknown = [replace(one, load_ended=None) for one in past]
     assert design.expected_seconds(unknown, replace(step, connections=0)) == 8.0
+    # A hold of a minute: the next one takes its own time, and as much longer as that one did.
+    held = cycle(9, seconds=62.0, phase=Phase.HOLD)
+    held = replace(held, spec=replace(held.spec, dwell=60.0))
+    hold = replace(step, phase=Phase.HOLD, events=0, dwell=14.0)
+    assert design.expected_seconds([*past, held], hold) == 14.0 + (held.ended - held.started - 60.0)
+    assert design.expected_seconds([*past, held], step) == 6.0
