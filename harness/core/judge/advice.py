@@ -89,6 +89,17 @@ RETURNED_BY: Mapping[str, str] = {
     "rust": "by dropping it, or share one client between all",
     "": "when the stream ends, or share one between all",
 }
+# How it gives back memory that it has mapped.
+UNMAPPED_BY: Mapping[str, str] = {
+    "python": "close each mmap in a finally block",
+    "node": "let go of the buffers, or free them in the native addon that mapped them",
+    "go": "call Munmap with defer",
+    "jvm": "let go of each mapped buffer, or close its Arena",
+    "ruby": "munmap it in an ensure block",
+    "php": "close the extension's handle in a finally block",
+    "rust": "drop each Mmap, or call munmap",
+    "": "call munmap, or free what was allocated",
+}
 # Recipes (harness.core.judge.recipe) whose descriptors or processes have a step of their own.
 ZOMBIES = ("zombie", "zombie-pipe")
 CLIENTS = ("close-wait", "close-wait-worker", "rowless-socket", "inbound", "inbound-worker")
@@ -219,6 +230,8 @@ def _of_events(runtime: str | None, metric: str, held: Held | None, recipe: str 
         return f"give back the connection that each event opens to another service: {returned}"
     if metric == "fds":
         return f"find what each event opens, and close it {_in(runtime, CLOSED_BY)}"
+    if metric == "mappings":
+        return f"unmap what each event maps: {_in(runtime, UNMAPPED_BY)}"
     return f"look at what each event adds to: {_in(runtime, ENDLESS)}"
 
 
@@ -274,6 +287,8 @@ def _of_metric(grown: tuple[str, str], opened: str, runtime: str | None, held: H
         return f"{ended}, and remove {removed} from {held.name}: it outlives its stream"
     if held and metric == "fds":
         return f"close what each {opened} leaves in {held.name}, {_in(runtime, CLOSED_BY)}"
+    if metric == "mappings" and not held:
+        return f"unmap what each {opened} maps when the stream ends: {_in(runtime, UNMAPPED_BY)}"
     if metric != "memory":
         return None
     removed_by = _in(runtime, REMOVED_BY)

@@ -15,6 +15,7 @@ from harness.core.judge.explaining_places import where
 from harness.core.judge.following import only_follows
 from harness.core.judge.forecast import ceiling_text, first_full, first_limit, nearest, soonest
 from harness.core.judge.hourly import time_text
+from harness.core.judge.mapping_kinds import mapped_text
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import split_warmup
@@ -25,6 +26,7 @@ from harness.core.stats.varying import WIDEST
 from harness.core.units import counted, duration_text, six_digits
 from harness.core.verdict import Exhaustion, Finding, Rate
 
+MAPPINGS = Key("mappings")
 EVENTFD = Key("fds", "eventfd")
 MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
 MIN_CLASS_SHARE = 0.97  # of the growth of a total that one class must have to stand for it
@@ -67,6 +69,8 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
             text += f" (indistinguishable from: {', '.join(others)})"
         if not key.kind:
             text += composition(found, key)
+        if key == MAPPINGS and (mapped := mapped_text(trial)):
+            text += f"; {mapped}"
         if recipe:
             text += f"; {recipe.sentence}"
         if stayed := retained_text(one):

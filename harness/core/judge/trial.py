@@ -17,6 +17,7 @@ from harness.core.judge.diagnose import growth_text, per
 from harness.core.judge.findings import ceilings, leaks
 from harness.core.judge.following import held_for_departed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
+from harness.core.judge.mapping_kinds import mapped_text
 from harness.core.judge.memory import MEMORY, counted_inside
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import moments, split_warmup
@@ -275,7 +276,9 @@ def _advice(
     if outcome in (Outcome.LEAKING, Outcome.CRASHED) and any(one.driver for one in findings):
         first = findings[0]
         held = held_of(trial.places, first.metric, first.rate.value if first.rate else 0.0)
-        return next_step(first.driver, runtime, first.metric, first.kind, held, first.recipe)
+        step = next_step(first.driver, runtime, first.metric, first.kind, held, first.recipe)
+        mapped = mapped_text(trial) if first.metric == "mappings" else ""
+        return f"{step}; {mapped}" if mapped else step
     if outcome is Outcome.CRASHED and crash:
         return crashes.next_step(crash, runtime)
     if outcome is Outcome.STALLED and (advice := advice_of(trial)):
