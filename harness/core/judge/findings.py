@@ -19,7 +19,7 @@ from harness.core.judge.mapping_kinds import mapped_text
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import split_warmup
-from harness.core.judge.recipe import explain
+from harness.core.judge.recipe import Recipe, explain
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
 from harness.core.stats.varying import WIDEST
@@ -44,10 +44,8 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         if one.status == "leaking" or (one.status == "suspected" and not only_follows(key, results))
     }
     recipes = explain({key: one.rate for key, one in leaking.items() if key.metric != "memory"})
-    shown = _reported_keys(leaking)
-    made = []
-    for key in sorted(
-        shown,
+    ordered = sorted(
+        _reported_keys(leaking),
         key=lambda k: (
             leaking[k].status,
             *_report_order(k),
@@ -55,41 +53,11 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
             -leaking[k].rate,
             k,
         ),
-    ):
-        one = leaking[key]
-        recipe = recipes.get(key if key.kind else _largest(leaking, key))
-        rate = _rate(one, key)
-        total = leaking.get(Key(key.metric), one)
-        exhausts = forecast(trial, found, key, one, total, recipe.name if recipe else "")
-        hourly = SECONDS_PER_HOUR if one.factor == "time" else 1.0
-        unit = "hour, with or without clients" if one.factor == "time" else per(one.factor)
-        text = f"{growth_text(one.rate * hourly, key)} per {unit}: {one.why}"
-        others = distinct(one.factor, one.rivals)
-        if others:
-            text += f" (indistinguishable from: {', '.join(others)})"
-        if not key.kind:
-            text += composition(found, key)
-        if key == MAPPINGS and (mapped := mapped_text(trial)):
-            text += f"; {mapped}"
-        if recipe:
-            text += f"; {recipe.sentence}"
-        if stayed := retained_text(one):
-            text += f"; {stayed}"
-        made.append(
-            Finding(
-                metric=key.metric,
-                kind=key.kind,
-                status=one.status,
-                driver=published(one.factor),
-                rate=rate,
-                recipe=recipe.name if recipe else None,
-                exhausts=exhausts,
-                explanation=text,
-                where=where(trial.places, key, rate.value),
-                retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
-                per="" if one.factor == "time" else per(one.factor),
-            )
-        )
+    )
+    made = [
+        _finding(trial, found, key, leaking, recipes.get(key if key.kind else _largest(leaking, key)))
+        for key in ordered
+    ]
     # A limit that another growth never lets the service reach is not named in words.
     first = first_limit(made)
     return [
@@ -98,6 +66,42 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         else one
         for one in made
     ]
+
+
+def _finding(
+    trial: Trial, found: Sequence[Moment], key: Key, leaking: Mapping[Key, Assessed], recipe: Recipe | None
+) -> Finding:
+    """The finding of one key. leaking: the results of every leaking key."""
+    one, name = leaking[key], recipe.name if recipe else None
+    rate = _rate(one, key)
+    over_time = one.factor == "time"
+    hourly = SECONDS_PER_HOUR if over_time else 1.0
+    unit = "hour, with or without clients" if over_time else per(one.factor)
+    text = f"{growth_text(one.rate * hourly, key)} per {unit}: {one.why}"
+    others = distinct(one.factor, one.rivals)
+    if others:
+        text += f" (indistinguishable from: {', '.join(others)})"
+    if not key.kind:
+        text += composition(found, key)
+    if key == MAPPINGS and (mapped := mapped_text(trial)):
+        text += f"; {mapped}"
+    if recipe:
+        text += f"; {recipe.sentence}"
+    if stayed := retained_text(one):
+        text += f"; {stayed}"
+    return Finding(
+        metric=key.metric,
+        kind=key.kind,
+        status=one.status,
+        driver=published(one.factor),
+        rate=rate,
+        recipe=name,
+        exhausts=forecast(trial, found, key, one, leaking.get(Key(key.metric), one), name or ""),
+        explanation=text,
+        where=where(trial.places, key, rate.value),
+        retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
+        per="" if over_time else per(one.factor),
+    )
 
 
 def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
