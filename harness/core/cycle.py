@@ -19,7 +19,8 @@ class Phase(StrEnum):
     LOAD = "load"
     ATTRIBUTION = "attribution"
     HOLD = "hold"  # clients stay connected while levels are read
-    RETENTION = "retention"  # no clients: waits until what was retained is older than the retention time
+    # No clients, until what was retained is older than the retention time; at the end a few requests.
+    RETENTION = "retention"
     SEARCH = "search"  # allocations are traced, to find the place in the source
 
 

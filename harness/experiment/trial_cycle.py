@@ -71,9 +71,9 @@ class CycleRunner:
         if not target.alive:
             record.record_exit(target)
             return Observation(step, ledger, {}, started, clock(), load_ended, settled=False, complete=False)
-        if step.phase is Phase.RETENTION:
+        if step.phase is Phase.RETENTION and not step.connections:
             # This cycle watches late releases, so it must see the counts while they fall, not only once they have
-            # settled.
+            # settled. After requests the sockets of their own clients must be closed first.
             settled = reader.now(started)
         else:
             settled = reader.settle(lambda: self._show("settling", step))
