@@ -131,6 +131,17 @@ def test_a_late_release_is_retained_and_then_given_back(runtime: str, behaviour:
         eventually(lambda: service.grown() <= 2, "nothing is released", 8)
 
 
+@pytest.mark.parametrize("runtime", runtimes("asyncio", "go", "node"))
+def test_what_has_expired_goes_with_the_next_request(runtime: str) -> None:
+    with running(runtime, "expired-1") as service:
+        service.visit(30)
+        eventually(lambda: service.grown() >= 25, "nothing is retained", 2)
+        time.sleep(1.5)  # longer than it lives
+        assert service.grown() >= 25, "there is no timer"
+        service.visit(1)
+        eventually(lambda: service.grown() <= 3, "nothing is released", 5)
+
+
 def test_a_leak_beside_a_late_release_stays() -> None:
     with running("asyncio", "release-1+pipe@connection") as service:
         service.visit(20)

@@ -56,6 +56,16 @@ class SpreadRelease(Release):
             os.close(descriptor)
 
 
+class Expired(Release):
+    """The same, but without a timer: the next request closes what is old enough, as in many caches."""
+
+    def tick(self) -> None:
+        pass
+
+    def opened(self) -> None:
+        super().tick()
+
+
 class Sweep(Behaviour):
     """A sweep every N seconds closes the resources of the clients that have disconnected."""
 
@@ -246,6 +256,7 @@ def _capped_requests(most: int) -> Behaviour:
 PATTERNS: dict[str, Callable[..., Behaviour]] = {
     "release": Release,
     "spread-release": SpreadRelease,
+    "expired": Expired,
     "sweep": Sweep,
     "bursts": Bursts,
     "tenants": Tenants,

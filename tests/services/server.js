@@ -55,6 +55,17 @@ const patterns = {
       setTimeout(() => fs.closeSync(file), seconds * 1000)
     }
   }),
+  // Without a timer: the next request closes what is old enough, as in many caches.
+  expired: seconds => {
+    const waiting = []
+    return {
+      opened: () => {
+        while (waiting.length && waiting[0].until <= Date.now()) fs.closeSync(waiting.shift().file)
+        return 200
+      },
+      left: () => waiting.push({ until: Date.now() + seconds * 1000, file: open() })
+    }
+  },
   sweep: seconds => {
     let waiting = []
     setInterval(() => {

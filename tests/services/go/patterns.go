@@ -39,6 +39,32 @@ func release(seconds int) *pattern {
 	}}
 }
 
+// Without a timer: the next request closes what is old enough, as in many caches.
+func expired(seconds int) *pattern {
+	type entry struct {
+		until time.Time
+		file  *os.File
+	}
+	var guard sync.Mutex
+	var waiting []entry
+	return &pattern{
+		opened: func() int {
+			guard.Lock()
+			defer guard.Unlock()
+			for len(waiting) > 0 && !waiting[0].until.After(time.Now()) {
+				waiting[0].file.Close()
+				waiting = waiting[1:]
+			}
+			return http.StatusOK
+		},
+		left: func() {
+			guard.Lock()
+			defer guard.Unlock()
+			waiting = append(waiting, entry{time.Now().Add(time.Duration(seconds) * time.Second), open()})
+		},
+	}
+}
+
 func sweep(seconds int) *pattern {
 	var guard sync.Mutex
 	var waiting []*os.File
@@ -229,6 +255,8 @@ func patternOf(name string) *pattern {
 	switch strings.Join(words, "-") {
 	case "release":
 		return release(figure(0))
+	case "expired":
+		return expired(figure(0))
 	case "sweep":
 		return sweep(figure(0))
 	case "bursts":
