@@ -219,9 +219,10 @@ def _wait_or_retry(trial: Trial, goal: Goal, now: _State) -> Step | None:
         return again
     if must_continue_wait(trial, goal, now.results):
         return design.idle_reading(trial, goal)
-    growing = {key: one for key, one in now.results.items() if one.growing}
-    over = design.idle_seconds(trial) >= longest_retention(trial, goal, growing)
-    return request_after_wait(trial, goal, growing) if over else None
+    # A release that was only seen while clients connected may need them, and its growth may have paused.
+    open_ = {key: one for key, one in now.results.items() if one.status == "undecided" and one.total > 0}
+    over = design.idle_seconds(trial) >= longest_retention(trial, goal, open_)
+    return request_after_wait(trial, goal, open_) if over else None
 
 
 def _load_for_evidence(trial: Trial, goal: Goal, now: _State) -> CycleSpec:

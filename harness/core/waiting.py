@@ -107,12 +107,10 @@ def confirm_retained(
     releases = [one.release for one in releasing.values() if one.release]
     expiring = any(one.by_request for one in releases) and not all(over)
     if expiring or (idle < longest and (suspected or not all(over))):
-        # A release that was only seen while clients connected may need them.
-        requested = expiring or any(one.after == 0.0 for one in releases)
-        if requested and _unasked_seconds(trial) >= REQUEST_EVERY:
+        if expiring and _unasked_seconds(trial) >= REQUEST_EVERY:
             return design.requests_during_wait(trial, goal)
         return design.idle_reading(trial, goal)
-    if not suspected and (request := request_after_wait(trial, goal, releasing)):
+    if not suspected and idle >= longest and (request := request_after_wait(trial, goal, releasing)):
         return request
     # Another load shows whether what is left grows again.
     if not suspected and goal.vary and time_for_release(trial, goal, releasing):

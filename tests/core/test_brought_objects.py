@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from harness.core.judge.assessed import Assessed
-from harness.core.judge.following import without_brought_objects
+from harness.core.judge.following import without_brought_objects, without_pooled_objects
 from harness.core.judge.moments import moments
 from harness.core.metric import Key
-from tests.core.series import OBJECTS, observation, trial
+from tests.core.series import FDS, OBJECTS, observation, trial
 
 THREADS = Key("tasks", "java-thread")
 FILLED = (60.0, 61.0, 61.0, 64.0, 65.0, 68.0)
@@ -51,3 +51,32 @@ def test_objects_of_the_threads_that_came_are_no_leak(status: str) -> None:
 )
 def test_other_objects_stay_a_leak(threads: Sequence[float], objects: Sequence[float], status: str) -> None:
     assert judged(threads, objects, status).status == "leaking"
+
+
+@pytest.mark.parametrize(
+    ("pool", "total", "status"),
+    [
+        ("bounded", 640.0, "undecided"),
+        ("undecided", 640.0, "undecided"),
+        ("bounded", 641.0, "leaking"),  # more than 80 descriptors hold
+        ("leaking", 640.0, "leaking"),  # the descriptors leak, and their objects with them
+        ("suspected", 640.0, "leaking"),
+    ],
+)
+def test_objects_that_a_pool_of_descriptors_could_hold_get_more_streams(
+    pool: str, total: float, status: str
+) -> None:
+    """A Go server opened 80 files for its pool, and counted 257 objects more, in 17 cycles."""
+    results = {
+        FDS: Assessed(pool, 0.0, "grew", 80.0),
+        OBJECTS: Assessed("leaking", 0.1, "grew over 17 cycles in proportion", total),
+    }
+    one = without_pooled_objects(results)[OBJECTS]
+    assert one.status == status
+    assert one.growing is (status == "undecided")
+
+
+def test_objects_that_grow_over_time_are_not_those_of_a_pool() -> None:
+    one = Assessed("leaking", 0.1, "rose", 100.0, factor="time")
+    results = {FDS: Assessed("bounded", 0.0, "grew", 80.0), OBJECTS: one}
+    assert without_pooled_objects(results)[OBJECTS] is one

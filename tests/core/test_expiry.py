@@ -8,7 +8,10 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge.expiry import MIN_RELEASE, without_requests
+from harness.core.judge.assessed import Assessed
+from harness.core.judge.expiry import MIN_RELEASE
+from harness.core.judge.expiry import without_requests as without
+from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.moment import Moment
 from harness.core.metric import Key
 from tests.core.series import FDS, OBJECTS
@@ -32,6 +35,10 @@ def moments(
         began = 10.0 * index - 8.0 if streams else 10.0 * index
         found.append(Moment(phase, {key: level}, done, 50 if streams else 0, began, 10.0 * index))
     return found
+
+
+def without_requests(found: Sequence[Moment]) -> tuple[Moment, ...]:
+    return without(found, 60.0)
 
 
 def levels_of(found: Sequence[Moment], key: Key = FDS) -> list[float]:
@@ -109,3 +116,58 @@ def test_a_gap_in_the_readings_is_no_fall() -> None:
     found = moments([10, 310, 610, 910, 910, 310, 310])
     found[4] = replace(found[4], levels={OBJECTS: 5.0})
     assert without_requests(found)[5].levels == {FDS: 310}
+
+
+def asked_again(levels: Sequence[float], at: Sequence[float] = (50.0, 60.0, 70.0)) -> list[Moment]:
+    """Three loads, and three times requests in a wait that began at second 30."""
+    found = moments(
+        [10, 310, 610, 910, *levels],
+        cycles=(*CYCLES[:4], 300, 300, 300),
+        phases=(*PHASES[:4], *[Phase.RETENTION] * 3),
+    )
+    return [
+        *found[:4],
+        *(
+            replace(moment, done={**moment.done, "time": second}, began=second - 1.0, left=second)
+            for moment, second in zip(found[4:], at, strict=True)
+        ),
+    ]
+
+
+def unsure_of(found: Sequence[Moment]) -> list[float]:
+    return [moment.unsure.get(FDS, 0.0) for moment in found]
+
+
+def test_what_a_later_request_may_have_released_is_unsure() -> None:
+    """After 20 s all that the loads had left is released. Then each of the requests releases those before it, if it is
+    not a leak of 300 that stays and no expiry at all."""
+    found = without(asked_again([310, 310, 310]), 60.0)
+    assert levels_of(found)[-3:] == [10, 0, 0]
+    assert unsure_of(found)[-3:] == [0, 300, 600], "a leak of up to 300 is not excluded"
+
+
+def test_streams_younger_than_those_that_were_released_are_still_held() -> None:
+    """The first requests release a third, 20 s after the loads, the next the rest, but nothing that is 10 s old."""
+    found = without(asked_again([910, 610, 910]), 60.0)
+    assert levels_of(found)[-3:] == [610, 10, 10]
+    assert unsure_of(found)[-3:] == [0, 0, 0]
+
+
+def test_after_a_whole_wait_requests_release_only_what_requests_had_added() -> None:
+    found = without(asked_again([310, 310, 310], at=(95.0, 105.0, 115.0)), 60.0)
+    assert levels_of(found)[-3:] == [10, 10, 10]
+    assert unsure_of(found)[-3:] == [0, 0, 0]
+
+
+def test_a_load_that_was_steeper_than_the_others_leaves_a_doubt() -> None:
+    """One and a half for each of 300 streams, where the other loads left one."""
+    found = without(moments([10, 460, 760, 1_060, 1_060, 310, 310]), 60.0)
+    assert levels_of(found)[5] == 0
+    assert unsure_of(found)[5] == 150
+
+
+def test_a_level_is_as_high_as_it_can_be_where_it_excludes_a_leak() -> None:
+    found = [replace(moment, unsure={FDS: 300.0}) for moment in moments([10, 310, 610, 910, 10, 10, 10])]
+    open_ = Assessed("undecided", 1.0, "it fell")
+    assert fallen_back(moments([10, 310, 610, 910, 10, 10, 10]), FDS, open_, 0.01).status == "bounded"
+    assert fallen_back([replace(found[0], unsure={}), *found[1:]], FDS, open_, 0.01).status == "undecided"

@@ -11,7 +11,12 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import assess_at_ceiling
 from harness.core.judge.certain_growth import MAX_UNEXPLAINED
 from harness.core.judge.fallen_back import fallen_back
-from harness.core.judge.following import followed, without_brought_mappings, without_brought_objects
+from harness.core.judge.following import (
+    followed,
+    without_brought_mappings,
+    without_brought_objects,
+    without_pooled_objects,
+)
 from harness.core.judge.limit import limited
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, keys, level_of, moments, series
@@ -68,6 +73,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     # Last come the rules that compare a count with what caused its growth.
     kept = without_changed_states(kept, read)
     kept = without_brought_objects(unserved(followed(seen, kept, FLOOR), capped), seen)
+    kept = without_pooled_objects(kept)
     return covered(without_brought_mappings(kept))
 
 

@@ -6,8 +6,8 @@ with them was released.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from harness.core.cycle import Phase
@@ -35,45 +35,98 @@ MAX_ADDED_SHARE = 0.2  # of the usual growth, up to which requests added next to
 UNSHIFTED = ("time", "reading")  # sums that go on during a request
 
 
-def without_requests(found: Sequence[Moment]) -> tuple[Moment, ...]:
+def without_requests(found: Sequence[Moment], retention: float) -> tuple[Moment, ...]:
     """The moments as if the requests during waits had left nothing behind: each is a reading without clients, and what
-    its own streams did and added is left out of it and of all later moments. Only what it released remains."""
+    its own streams did and added is left out of it and of all later moments. Only what it released remains.
+
+    Later requests may also release what earlier ones had added, which is then left out although it is gone, and a load
+    may have been steeper than they are. ``Moment.unsure`` says how much that can be: the true level lies between the
+    given one and as much above it.
+    """
     changed: list[Moment] = []
-    added: dict[Key, float] = {}
     done: dict[str, float] = {}
-    expiring: dict[Key, float] = {}
+    own: dict[Key, _Own] = {}
     for index, moment in enumerate(found):
-        asked = index > 0 and moment.phase is Phase.RETENTION and moment.peak > 0
-        if asked:
+        if asked := index > 0 and moment.phase is Phase.RETENTION and moment.peak > 0:
             before = found[index - 1]
-            expiring.update(_released(found, index))
-            streams = _answered(before, moment)
+            released = _released(found, index)
+            streams, idle = _answered(before, moment), _idle(found, index)
             for key, level in moment.levels.items():
-                own = expiring[key] * streams if key in expiring else level - before.levels.get(key, level)
-                added[key] = added.get(key, 0.0) + own
+                kept = own.setdefault(key, _Own())
+                kept.rates = released.get(key, kept.rates)
+                kept.ask(level - before.levels.get(key, level), streams, idle, retention)
             for name, amount in moment.done.items():
                 if name not in UNSHIFTED:
                     done[name] = done.get(name, 0.0) + amount - before.done.get(name, 0.0)
-            moment = replace(moment, peak=0, began=moment.at, left=moment.at, asked=True)
-        if added:
-            moment = replace(
-                moment,
-                levels={
-                    key: max(0.0, level - added[key]) if key in added else level
-                    for key, level in moment.levels.items()
-                },
-                done={name: amount - done.get(name, 0.0) for name, amount in moment.done.items()},
-            )
+        elif own and moment.peak == 0:
+            for key, level in moment.levels.items():
+                if key in own and (fall := found[index - 1].levels.get(key, level) - level) > 0:
+                    own[key].release(fall, retention)
+        if own:
+            moment = _without(moment, own, done, asked)
         changed.append(moment)
     return tuple(changed)
 
 
-def _released(found: Sequence[Moment], index: int) -> dict[Key, float]:
+@dataclass(slots=True)
+class _Own:
+    """What the streams of requests have added to one key. unsure: of that, what a later request may have released, or
+    what was never added. rates: units a stream in the steepest load and in the second, once the key has expired.
+    idle: seconds since the last load at the last request."""
+
+    added: float = 0.0
+    unsure: float = 0.0
+    rates: tuple[float, float] | None = None
+    idle: float = 0.0
+
+    def release(self, amount: float, retention: float) -> None:
+        """So much was released that requests may have added."""
+        if self.idle > retention:
+            # Whatever the loads had left was older than that at the last request, so this was of requests.
+            amount = min(self.added, amount)
+            self.added, self.unsure = self.added - amount, max(0.0, self.unsure - amount)
+        else:
+            self.unsure = min(self.added, self.unsure + amount)
+
+    def ask(self, grown: float, streams: float, idle: float, retention: float) -> None:
+        """So many streams of requests were answered, and the level grew by ``grown`` in all."""
+        steepest, second = self.rates or (grown / streams if streams else 0.0,) * 2
+        own = steepest * streams
+        released = own - grown
+        # More than the earlier requests had added: then streams of the loads were released, which had not been old
+        # enough at the request before. The streams of that request are younger still.
+        if self.idle > retention or released <= self.added or idle - self.idle >= self.idle:
+            self.release(max(0.0, released), retention)
+        self.added += own
+        self.unsure += own - second * streams
+        self.idle = idle
+
+
+def _idle(found: Sequence[Moment], index: int) -> float:
+    """Seconds since the last load, at the requests at ``index``."""
+    left = max(
+        (one.left for one in found[:index] if one.peak and one.phase is not Phase.RETENTION), default=0.0
+    )
+    return found[index].at - left
+
+
+def _without(moment: Moment, own: Mapping[Key, _Own], done: Mapping[str, float], asked: bool) -> Moment:
+    """The moment without what requests have added and done."""
+    levels = {
+        key: max(0.0, level - own[key].added) if key in own else level for key, level in moment.levels.items()
+    }
+    did = {name: amount - done.get(name, 0.0) for name, amount in moment.done.items()}
+    unsure = {key: one.unsure for key, one in own.items() if one.unsure > 0}
+    moment = replace(moment, levels=levels, done=did, unsure=unsure)
+    return replace(moment, peak=0, began=moment.at, left=moment.at, asked=True) if asked else moment
+
+
+def _released(found: Sequence[Moment], index: int) -> dict[Key, tuple[float, float]]:
     """The keys of which the requests at ``index`` released something, and what each of their streams added: as in the
-    steepest of the loads before that had as many."""
+    steepest and in the second of the loads before that had as many."""
     before, now = found[index - 1], found[index]
     streams = _answered(before, now)
-    rates: dict[Key, float] = {}
+    rates: dict[Key, tuple[float, float]] = {}
     for key, level in now.levels.items():
         held = before.levels.get(key)
         if held is None or key.judged is not Judged.EXACT:
@@ -88,7 +141,9 @@ def _released(found: Sequence[Moment], index: int) -> dict[Key, float]:
             and key in after.levels
         ]
         if held - level >= least_release(key) or _replaced(usual, level - held, streams):
-            rates[key] = max([0.0, *usual])
+            # A load that is longer than the life of an entry adds less, so the steep ones show what a stream adds.
+            first, second = sorted([0.0, 0.0, *usual])[-1:-3:-1]
+            rates[key] = (first, second if len(usual) > 1 else first)
     return rates
 
 

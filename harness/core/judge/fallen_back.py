@@ -32,7 +32,11 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
     # The bound compares with the level before the first client, so that level must have been read.
     if one.status != "undecided" or not found or found[0].peak or found[0].done.get("connection"):
         return one
-    read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
+    read = [
+        (moment, level + moment.unsure.get(key, 0.0))
+        for moment in found
+        if (level := level_of(moment, key)) is not None
+    ]
     if len(read) < 2 or read[0][0] is not found[0]:
         return one
     # The latest readings come first: the more streams were answered, the stronger is the bound of a low level.

@@ -27,6 +27,8 @@ from harness.core.units import counted
 THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
 # Units that one thread of a pool retains at most, by counter: 24 objects were measured in a JVM.
 PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0, "external-bytes": 65_536.0}
+# Units that one descriptor of a pool retains at most: a file of Go has four objects, a Java stream six.
+PER_DESCRIPTOR = {"objects": 8.0, "blocks": 8.0, "heap-bytes": 2048.0}
 # The states of threads whose objects and stacks are no leak either.
 NO_LEAK_YET = ("undecided", "bounded", "suspected")
 # Mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc.
@@ -185,6 +187,25 @@ def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Asses
     )
     why = f"{mappings.why}; {of}"
     return {**results, Key("mappings"): replace(mappings, status="undecided", growing=False, why=why)}
+
+
+def without_pooled_objects(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
+    """The results, with counters inside the service left open whose growth the descriptors of a pool could hold. More
+    streams show which of the two it is: a pool is full, a leak goes on. Without this rule a healthy Go server whose
+    pool of files filled up was judged leaking on a busy machine."""
+    pool = results.get(Key("fds"))
+    if pool is None or pool.status not in ("bounded", "undecided") or pool.total <= 0:
+        return dict(results)
+
+    def of(key: Key, one: Assessed) -> Assessed:
+        most = PER_DESCRIPTOR.get(key.kind, 0.0) * pool.total
+        certain = key.metric == "memory" and one.status in ("leaking", "suspected") and one.factor != "time"
+        if not certain or one.total > most:
+            return one
+        why = f"{one.why}; the {counted(pool.total, 'descriptor', ',.0f')} of a pool could hold that"
+        return replace(one, status="undecided", growing=True, why=why)
+
+    return {key: of(key, one) for key, one in results.items()}
 
 
 def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, Assessed]:

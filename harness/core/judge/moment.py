@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.core.cycle import Phase
 from harness.core.metric import Key
@@ -15,8 +15,8 @@ class Moment:
     DRIVERS, ``cycle`` (cycles with clients) and ``reading`` (moments). peak: streams open at once. began, left:
     seconds since the run's start at which the first client of the cycle connected and the last one disconnected;
     equal without clients. idle_counts: as in ``Observation``. searches: cycles so far in which allocations were
-    traced. asked: requests during a wait
-    (``harness.core.judge.expiry``)."""
+    traced. asked: requests during a wait; unsure: by how
+    much levels may be higher because of them (``harness.core.judge.expiry``)."""
 
     phase: Phase
     levels: Mapping[Key, float]
@@ -27,6 +27,7 @@ class Moment:
     idle_counts: tuple[tuple[float, float, float], ...] = ()
     searches: int = 0
     asked: bool = False
+    unsure: Mapping[Key, float] = field(default_factory=dict)
 
     @property
     def at(self) -> float:

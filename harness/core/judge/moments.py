@@ -191,7 +191,7 @@ def _moments_of_process(trial: Trial) -> tuple[Moment, ...]:
             found.append(
                 Moment(spec.phase, levels, now, peak, began, left, observation.idle_counts, searches)
             )
-    return without_requests(found)
+    return without_requests(found, trial.retention)
 
 
 def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
@@ -223,6 +223,7 @@ def _join_processes(parts: Sequence[tuple[Moment, ...]]) -> tuple[Moment, ...]:
                 tuple((at + later, fds, threads) for at, fds, threads in moment.idle_counts),
                 moment.searches - base.searches + last.searches,
                 moment.asked,
+                moment.unsure,
             )
             for moment in rest[1:]
         )

@@ -169,10 +169,12 @@ def _after_release(
         return open_
     noisy = inside or key.metric == "idle-cpu"
     fine = trial.sensitivity * SMALLEST_LEAK.get(key.kind if inside else key.metric, 0.0) * streams
+    unsure = at[-1].unsure.get(key, 0.0)
     if total <= max(FLOOR.get(key.kind, 1.0), MAX_WARM_UP_SHARE * seen.fallen if noisy else 0.0, fine):
-        at_most = (3.0 + max(0.0, total)) / streams
-        enough = at_most <= trial.sensitivity * SMALLEST_LEAK.get(key.kind, 1.0) or inside
-        why = f"{release}; nothing was left of {streams:,.0f} answered streams"
+        at_most = (3.0 + max(0.0, total) + unsure) / streams
+        enough = at_most <= trial.sensitivity * SMALLEST_LEAK.get(key.kind, 1.0) or (inside and not unsure)
+        rest_text = f"at most {_amount(key, unsure)} was left" if unsure else "nothing was left"
+        why = f"{release}; {rest_text} of {streams:,.0f} answered streams"
         return Assessed(
             "bounded" if enough else "undecided", at_most, why, max(0.0, total), streams, idle_evidence=seen
         )
