@@ -246,3 +246,19 @@ def test_many_objects_of_too_few_streams_could_be_a_cache_and_are_never_called_a
         in found.why
     )
     assert "pool" not in found.why
+
+
+@pytest.mark.parametrize(("phase", "released_late"), [(Phase.SEARCH, False), (Phase.LOAD, True)])
+def test_work_that_a_traced_service_finishes_late_is_no_late_release(
+    phase: Phase, released_late: bool
+) -> None:
+    """It answered none of 200 clients, and closed their sockets seven seconds later. The plan then held every load back
+    for a whole wait, and a leak of timers was undecided."""
+    levels = [8.0, 8.0, 8.0, 8.0, 208.0, *[8.0] * 4]
+    phases = [Phase.WARMUP] * 2 + [Phase.LOAD] * 2 + [phase] + [Phase.RETENTION] * 4
+    seen = [
+        observation(index, {FDS: level}, phase=now, opened=0 if now is Phase.RETENTION else 300)
+        for index, (level, now) in enumerate(zip(levels, phases, strict=True))
+    ]
+    one = assess_counts(replace(trial([], observations=seen, retention=60.0), initial={FDS: 8.0}))[FDS]
+    assert bool(one.release) is released_late

@@ -29,7 +29,7 @@ from harness.core.verdict import Exhaustion, Finding, Rate
 MAPPINGS = Key("mappings")
 EVENTFD = Key("fds", "eventfd")
 MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
-MIN_CLASS_SHARE = 0.97  # of the growth of a total that one class must have to stand for it
+MIN_CLASS_SHARE = 0.99  # of the growth of a total that one class must have to stand for it
 CHILD = "child-process"  # the recipe of processes that never end
 
 

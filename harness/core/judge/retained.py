@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from harness.core.budget import retain_for
+from harness.core.cycle import Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import AT_CEILING_SHARE, ceiling_of
 from harness.core.judge.expiry import least_release
@@ -135,8 +136,13 @@ def retention_of(trial: Trial, key: Key) -> float:
 
 
 def _read(found: Sequence[Moment], key: Key) -> tuple[list[Moment], list[float]]:
-    """The moments, and the level of the key at each; a gap has the level of the next reading."""
-    known: list[float | None] = [level_of(moment, key) for moment in found]
+    """The moments, and the level of the key at each; a gap has the level of the next reading. So has a search: a
+    service whose allocations are traced finishes its work late, which is no late release."""
+    last = len(found) - 1
+    known: list[float | None] = [
+        None if moment.phase is Phase.SEARCH and index < last else level_of(moment, key)
+        for index, moment in enumerate(found)
+    ]
     following: float | None = None
     for index in range(len(known) - 1, -1, -1):
         following = known[index] if known[index] is not None else following
