@@ -262,3 +262,30 @@ def test_work_that_a_traced_service_finishes_late_is_no_late_release(
     ]
     one = assess_counts(replace(trial([], observations=seen, retention=60.0), initial={FDS: 8.0}))[FDS]
     assert bool(one.release) is released_late
+
+
+# The idle CPU of a C service that scanned a list of all its clients: the last load was read high by chance.
+ROSTER = (
+    *(0.491, 0.413, 0.436, 0.435, 0.457, 0.381, 0.491, 0.4, 0.427),
+    *(0.485, 0.389, 0.507, 0.44, 0.393, 0.413, 0.351, 0.336),
+)
+
+
+@pytest.mark.parametrize(
+    ("readings", "released_late"), [(ROSTER, False), ((0.49, *[0.43] * 6, *[0.1] * 6), True)]
+)
+def test_one_high_reading_of_the_idle_cpu_is_no_late_release(
+    readings: Sequence[float], released_late: bool
+) -> None:
+    cpu = Key("idle-cpu")
+    loads = [0.02, 0.05, 0.1, 0.18, 0.32, readings[0]]
+    seen = [
+        observation(index, {cpu: level}, phase=Phase.WARMUP if index < 2 else Phase.LOAD, opened=2000)
+        for index, level in enumerate(loads)
+    ]
+    seen += [
+        observation(len(loads) + index, {cpu: level}, phase=Phase.RETENTION, opened=0)
+        for index, level in enumerate(readings[1:])
+    ]
+    one = assess_counts(replace(trial([], observations=seen, retention=60.0), initial={cpu: 0.01}))[cpu]
+    assert bool(one.release) is released_late

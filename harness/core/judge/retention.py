@@ -36,6 +36,8 @@ MIN_SWEEP_SHARE = 0.8
 MAX_WARM_UP_SHARE = 0.05
 MIN_FALL_SHARE = 0.01  # of a release, which each of its falls has at least
 NEXT_RELEASE_FACTOR = 1.5  # times the release seen before, after which the next one is over
+# Times the usual difference of two readings that the CPU use of an idle service must fall for a release.
+SCATTER_FACTOR = 3.0
 STILL_READINGS = 3  # readings in a row without a fall, after which a level has stopped falling
 
 
@@ -222,9 +224,19 @@ def _falls(
         # release.
         scatters = noise < 1
         net = max(levels[start - 1] - tail, 0.0)
+        if scatters:
+            head = median(levels[start - 1 : min(end, start + 2)])
+            if head - tail < SCATTER_FACTOR * _scatter(levels[start - 1 : end]):
+                continue
         share = min(1.0, net / math.fsum(fall for _, fall in fell)) if scatters and fell else 1.0
         falls.extend((index, share * fall, last) for index, fall in fell)
     return falls
+
+
+def _scatter(levels: Sequence[float]) -> float:
+    """The usual difference of two readings one after the other; infinite where there are too few to know it."""
+    steps = [abs(after - before) for before, after in pairwise(levels)]
+    return median(steps) if len(steps) >= STILL_READINGS else math.inf
 
 
 def _swept(found: Sequence[Moment], levels: Sequence[float], least: float) -> list[float]:
