@@ -21,7 +21,7 @@ SYMBOLS = (
     ("load", "after a cycle with clients"),
     ("warmup", "warm-up"),
     ("idle", "idle control: no clients"),
-    ("retention", "retention control: no clients"),
+    ("retention", "retention control: no clients, or requests that end it"),
     ("fit", "fitted line, and its 95 % interval"),
     ("band", "largest growth that could have been retained (95 %)"),
 )
