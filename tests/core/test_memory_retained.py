@@ -38,7 +38,7 @@ def loads(seconds: int, freed_after: float = 1e9, each: int = 2000) -> list[Mome
 @pytest.mark.parametrize("freed_after", [1.0, 10.0, 30.0, 60.0])
 @pytest.mark.parametrize("seconds", [20, 40, 90])
 def test_what_is_freed_late_never_looks_older_than_that(freed_after: float, seconds: int) -> None:
-    assert outlived_seconds(loads(seconds, freed_after), SIZE, 90.0) <= freed_after
+    assert outlived_seconds(loads(seconds, freed_after), SIZE, SIZE, 90.0) <= freed_after
 
 
 @pytest.mark.parametrize(("seconds", "outlived"), [(20, 17), (60, 47), (96, 74)])
@@ -46,11 +46,18 @@ def test_a_leak_outlives_three_quarters_of_the_time_after_the_first_streams(
     seconds: int, outlived: int
 ) -> None:
     """The first 9,000 connections took 10 s, and are not judged; what they hold may be used again."""
-    assert outlived_seconds(loads(seconds), SIZE, 90.0) == outlived
+    assert outlived_seconds(loads(seconds), 0.7 * SIZE, SIZE, 90.0) == outlived
+
+
+@pytest.mark.parametrize(
+    ("low", "outlived"), [(SIZE, 87), (0.9 * SIZE, 87), (0.85 * SIZE, 83), (0.5 * SIZE, 74)]
+)
+def test_a_rate_that_is_known_well_needs_less_time(low: float, outlived: int) -> None:
+    assert outlived_seconds(loads(96), low, SIZE, 90.0) == outlived
 
 
 def test_the_upper_end_of_the_rate_counts() -> None:
-    assert outlived_seconds(loads(96), 1.3 * SIZE, 90.0) < 60.0
+    assert outlived_seconds(loads(96), 0.7 * SIZE, 1.3 * SIZE, 90.0) < 60.0
 
 
 def test_a_load_after_a_long_wait_shows_it_too() -> None:
@@ -59,12 +66,15 @@ def test_a_load_after_a_long_wait_shows_it_too() -> None:
     last = found[-1]
     later = {"connection": last.done["connection"] + 10_000.0, "time": 120.0}
     found.append(Moment(Phase.LOAD, {MEMORY: last.levels[MEMORY] + SIZE * 10_000}, later, 50, 110.0, 120.0))
-    assert (outlived_seconds(loads(40), SIZE, 61.0), outlived_seconds(found, SIZE, 61.0)) == (32.0, 61.0)
+    assert (
+        outlived_seconds(loads(40), 0.7 * SIZE, SIZE, 61.0),
+        outlived_seconds(found, 0.7 * SIZE, SIZE, 61.0),
+    ) == (32.0, 61.0)
 
 
 def test_growth_of_less_than_four_arenas_shows_nothing() -> None:
     few = loads(96, each=40)
-    assert outlived_seconds(few, SIZE, 61.0) == 0.0
+    assert outlived_seconds(few, SIZE, SIZE, 61.0) == 0.0
 
 
 def leaking(seconds: int, inside: bool = False) -> Trial:
@@ -109,8 +119,8 @@ def test_counters_of_the_runtime_show_what_is_retained() -> None:
 
 def test_suspected_memory_is_said_while_the_run_goes_on() -> None:
     said = suspicion(leaking(40))
-    assert said == "suspected: +2 kB of memory/anonymous per connection; waiting 31 of 60 s for its release"
+    assert said == "suspected: +2 kB of memory/anonymous per connection; waiting 36 of 60 s for its release"
     verdict = judge(leaking(40))
     assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert verdict.waiting == Waiting(31.0, 60.0)
+    assert verdict.waiting == Waiting(36.0, 60.0)
     assert "--max-time" in verdict.advice

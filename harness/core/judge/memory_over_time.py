@@ -81,7 +81,7 @@ def _if_retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed)
     lasted = found[-1].at - next((moment.began for moment in found if moment.peak), found[-1].at)
     # Another driver may explain the growth as well; streams that expire are counted as connections.
     each = found[-1].done.get(one.factor, 0.0) / max(1.0, found[-1].done.get("connection", 0.0))
-    age = outlived_seconds(found, one.high * each, max(lasted, retention + MARGIN))
+    age = outlived_seconds(found, one.low * each, one.high * each, max(lasted, retention + MARGIN))
     evidence = IdleEvidence(age, 0.0, 0.0, 0.0)
     if age >= retention + MARGIN:
         return replace(one, idle_evidence=evidence)

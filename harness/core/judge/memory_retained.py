@@ -17,15 +17,18 @@ from harness.core.judge.memory import ARENA, MEMORY, MIN_ARENAS, WARM_UP_CONNECT
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import split_warmup
 
-# Share of the growth that must exceed what late release explains; the rate per stream is known to a fifth or so.
-MIN_EXCESS_SHARE = 0.25
+# Share of the growth that must exceed what late release explains: as much as the rate per stream is uncertain, between
+# these two.
+MIN_EXCESS_SHARE = 0.1
+MAX_EXCESS_SHARE = 0.25
 STEP = 1.0  # seconds between two release times that are tried
 POINTS = 4  # moments of a load at which the streams that are held are counted
 
 
-def outlived_seconds(found: Sequence[Moment], rate: float, longest: float) -> float:
+def outlived_seconds(found: Sequence[Moment], low: float, high: float, longest: float) -> float:
     """The longest release time, up to ``longest`` seconds, such that neither it nor any shorter one explains how far
-    anonymous memory has risen. rate: bytes per connection, at the upper end of its interval."""
+    anonymous memory has risen. low, high: the interval of its growth in bytes per connection."""
+    share = min(MAX_EXCESS_SHARE, max(MIN_EXCESS_SHARE, (high - low) / high if high > 0 else 1.0))
     rest = [moment for moment in split_warmup(found)[1] if MEMORY in moment.levels]
     # A healthy service climbs over its first connections, and those are not judged.
     later = [moment for moment in rest if moment.done.get("connection", 0.0) >= WARM_UP_CONNECTIONS]
@@ -39,7 +42,7 @@ def outlived_seconds(found: Sequence[Moment], rate: float, longest: float) -> fl
     for index in range(1, math.ceil(longest / STEP) + 1):
         after = min(longest, index * STEP)
         held = _most(ended, after, last.at) - _most(ended, after, first.at)
-        if growth - rate * held < max(MIN_ARENAS * ARENA, MIN_EXCESS_SHARE * growth):
+        if growth - high * held < max(MIN_ARENAS * ARENA, share * growth):
             break
         outlived = after
     return outlived
