@@ -85,7 +85,8 @@ def test_a_generator_that_is_too_slow_to_stop_hides_no_finding(
     (swarm,) = [pid for pid in mentioning("harness.swarm.child") if str(tmp_path) in environment_log(pid)]
     os.kill(swarm, signal.SIGSTOP)
     if first == "Ctrl-C":
-        with within(3.0, running):
+        # Without a limit of its own for an interrupted run it would be CANCEL_TIMEOUT, ten seconds.
+        with within(6.0, running):
             running.send_signal(signal.SIGINT)
             out, err = running.communicate(timeout=DEADLINE)
     else:
