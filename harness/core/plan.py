@@ -29,9 +29,9 @@ from harness.core.distinguish import (
 )
 from harness.core.holding import next_hold
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.bounds import bounds
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.findings import bounds
 from harness.core.judge.memory import BLOCK, MEMORY, WARM_UP_CONNECTIONS, counted_inside
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moment import Moment

@@ -245,9 +245,9 @@ def _loads_exceed_pool(trial: Trial, goal: Goal, releasing: Mapping[Key, Assesse
 
 
 def _swept_away(trial: Trial, growing: Mapping[Key, Assessed]) -> bool:
-    """Whether every growing count fell during the last load, so that a sweep took place at its end.
-    A wait that begins now would see no release, and so would not distinguish a sweep at fixed times from a cleanup
-    after a number of requests."""
+    """Whether every growing count is lower after the last load than before it: a sweep released it near the end of that
+    load. A wait that begins now would see no release, and so would not distinguish a sweep at fixed times from a
+    cleanup after a number of requests."""
     seen = trial.observations
     last = max((index for index, o in enumerate(seen) if design.is_load(o)), default=0)
     if not last:

@@ -61,7 +61,8 @@ def make_directory(path: Path, *, fresh: bool = False) -> None:
         ) from None
     except OSError as error:
         raise failure("write to", path, error) from None
-    # A directory that existed before may be read-only, which a run should not find out only at its end.
+    # A directory that existed before may be read-only. It is checked before the run, because an error when the report
+    # is written would lose what was measured.
     if not os.access(path, os.W_OK | os.X_OK):
         raise StoreError(f"cannot write to {path}: Permission denied; choose another output folder")
 

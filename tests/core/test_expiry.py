@@ -13,8 +13,9 @@ from harness.core.judge.expiry import MIN_RELEASE
 from harness.core.judge.expiry import without_requests as without
 from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.moment import Moment
+from harness.core.judge.retained import retained
 from harness.core.metric import Key
-from tests.core.series import FDS, OBJECTS
+from tests.core.series import FDS, OBJECTS, trial
 
 ANONYMOUS = Key("memory", "anonymous")
 # Ten seconds each: three loads of 300 streams, a reading without clients, requests, and another reading.
@@ -159,6 +160,19 @@ def test_after_a_whole_wait_requests_release_only_what_requests_had_added() -> N
     assert unsure_of(found)[-3:] == [0, 0, 0]
 
 
+def test_after_another_load_a_release_may_be_of_its_streams() -> None:
+    """The requests after a whole wait, 300 streams more, and then a fall of 300: of the load's, or of the requests'."""
+    found = moments(
+        [10, 310, 610, 910, 910, 310, 610, 310],
+        cycles=(*CYCLES[:4], 0, 300, 300, 0),
+        phases=(*PHASES[:4], Phase.RETENTION, Phase.RETENTION, Phase.LOAD, Phase.RETENTION),
+    )
+    late = [replace(one, done={**one.done, "time": 60.0 + one.at}) for one in found[4:]]
+    seen = without([*found[:4], *late], 60.0)
+    assert levels_of(seen)[-3:] == [10, 310, 10]
+    assert unsure_of(seen)[-3:] == [0, 0, 300]
+
+
 def test_a_load_that_was_steeper_than_the_others_leaves_a_doubt() -> None:
     """One and a half for each of 300 streams, where the other loads left one."""
     found = without(moments([10, 460, 760, 1_060, 1_060, 310, 310]), 60.0)
@@ -171,3 +185,33 @@ def test_a_level_is_as_high_as_it_can_be_where_it_excludes_a_leak() -> None:
     open_ = Assessed("undecided", 1.0, "it fell")
     assert fallen_back(moments([10, 310, 610, 910, 10, 10, 10]), FDS, open_, 0.01).status == "bounded"
     assert fallen_back([replace(found[0], unsure={}), *found[1:]], FDS, open_, 0.01).status == "undecided"
+
+
+def expired(levels: Sequence[float], unsure: float = 0.0, streams: int = 3000) -> Assessed:
+    """The result for loads of ``streams``, a whole wait, and requests that released what had expired."""
+    cycles = (0, streams, streams, streams, 0, 0, 0, 0)
+    phases = (Phase.WARMUP, *[Phase.LOAD] * 3, *[Phase.RETENTION] * 4)
+    found = [
+        replace(one, done={**one.done, "time": one.at + (60.0 if index > 4 else 0.0)}, asked=index == 6)
+        for index, one in enumerate(moments(levels, cycles=cycles, phases=phases))
+    ]
+    found = [replace(one, unsure={FDS: unsure}) if index >= 6 else one for index, one in enumerate(found)]
+    one = Assessed(
+        "leaking", 1.0, "it rose", levels[4] - levels[0], 3.0 * streams, rate=0.1, low=0.1, high=0.1
+    )
+    return retained(trial([], retention=60.0), found, FDS, one)
+
+
+@pytest.mark.parametrize(("unsure", "status"), [(0.0, "bounded"), (6.0, "bounded"), (7.0, "undecided")])
+def test_a_pass_counts_what_may_have_been_left(unsure: float, status: str) -> None:
+    """Nine of 9,000 answered streams is the sensitivity, and three of them are the bound of none."""
+    one = expired([10, 310, 610, 910, 910, 910, 10, 10], unsure)
+    assert one.status == status
+    assert one.at_most == pytest.approx((3 + unsure) / 9000)
+
+
+def test_however_little_a_request_released_was_a_release() -> None:
+    """A tenth of the growth is not reached by 20 of 900, but a leak does not fall just when a client comes again."""
+    one = expired([10, 310, 610, 910, 910, 910, 890, 890])
+    assert one.release is not None
+    assert one.status != "leaking"

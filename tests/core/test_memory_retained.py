@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core.certified import is_certified
 from harness.core.cycle import Phase
+from harness.core.design import Goal
+from harness.core.judge.assessed import Assessed
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.memory_retained import outlived_seconds
@@ -16,7 +19,7 @@ from harness.core.judge.trial import judge, suspicion
 from harness.core.metric import Key
 from harness.core.record import Trial
 from harness.core.verdict import Outcome, Waiting
-from tests.core.series import observation, trial
+from tests.core.series import FDS, observation, trial
 
 PACE = 1000.0  # connections a second
 SIZE = 2000.0  # bytes per connection
@@ -124,3 +127,13 @@ def test_suspected_memory_is_said_while_the_run_goes_on() -> None:
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.waiting == Waiting(36.0, 60.0)
     assert "--max-time" in verdict.advice
+
+
+@pytest.mark.parametrize(
+    ("status", "certified"), [("bounded", True), ("undecided", False), ("suspected", False)]
+)
+def test_no_pass_is_certified_while_memory_is_suspected(status: str, certified: bool) -> None:
+    goal = Goal(300, 50, 1.0, ("/",), vary=False)
+    fds = {FDS: Assessed("bounded", 1e-4, "no growth", 0.0, 9_000.0)}
+    memory = Assessed(status, 2_000.0, "it rose", 1e8, 40_000.0)
+    assert is_certified(leaking(40), goal, fds, memory) is certified

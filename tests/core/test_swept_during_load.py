@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.cycle import Phase
 from harness.core.judge.moment import Moment
-from harness.core.judge.retention import swept_during_load
+from harness.core.judge.swept_loads import swept_during_load
 
 STREAMS = (100, 300, 300, 150, 1_526, 1_194)
 

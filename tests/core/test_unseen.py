@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.unseen import ROWS, SERVICES, Row, guarded, line, right
+from bench._unseen_rows import ROWS, Row
+from bench.unseen import SERVICES, guarded, line, right
 
 LEAKY = Row("go", "x", "a file per stream", ("connection", "answered-stream"))
 HEALTHY = Row("go", "y", "nothing", held_back=True)

@@ -194,3 +194,29 @@ def test_own_users_that_never_reach_the_service_are_no_pass(does: str, words: st
     )
     assert done.returncode == 3, done.stdout + done.stderr
     assert words in unwrapped(done.stdout)
+
+
+def test_requests_that_end_a_wait_are_read_once_their_own_sockets_are_closed(tmp_path: Path) -> None:
+    """A reading of the idle service is taken as it is, to see a release while it falls. One right after clients would
+    count their sockets, and hide what the requests released."""
+    service = (sys.executable, SERVICES / "asyncio_service.py", "{port}", "eventfd@connection")
+    words = (
+        "--retention",
+        "3s",
+        "--hold",
+        "0",
+        "--connections",
+        "100",
+        "--concurrency",
+        "20",
+        "--max-time",
+        "60s",
+    )
+    done = harness_here(
+        tmp_path, "guard", *words, "--url", URL, "--out", "run", "--", *service, history="none"
+    )
+    assert (done.returncode, done.stdout.split()[0]) == (1, "LEAKING"), done.stdout + done.stderr
+    seen = json.loads((tmp_path / "run" / "run.json").read_text())["trials"][0]["observations"]
+    waits = [one for one in seen if one["spec"]["phase"] == "retention"]
+    took = {bool(one["spec"]["connections"]): one["ended"] - one["load_ended"] for one in waits}
+    assert took[True] > 3 * took[False], "settled, and not read at once"

@@ -50,7 +50,7 @@ def without_requests(found: Sequence[Moment], retention: float) -> tuple[Moment,
         if asked := index > 0 and moment.phase is Phase.RETENTION and moment.peak > 0:
             before = found[index - 1]
             released = _released(found, index)
-            streams, idle = _answered(before, moment), _idle(found, index)
+            streams, idle = moment.answered_since(before), _idle(found, index)
             for key, level in moment.levels.items():
                 kept = own.setdefault(key, _Own())
                 kept.rates = released.get(key, kept.rates)
@@ -58,7 +58,10 @@ def without_requests(found: Sequence[Moment], retention: float) -> tuple[Moment,
             for name, amount in moment.done.items():
                 if name not in UNSHIFTED:
                     done[name] = done.get(name, 0.0) + amount - before.done.get(name, 0.0)
-        elif own and moment.peak == 0:
+        elif moment.peak:
+            for kept in own.values():
+                kept.idle = 0.0
+        elif own:
             for key, level in moment.levels.items():
                 if key in own and (fall := found[index - 1].levels.get(key, level) - level) > 0:
                     own[key].release(fall, retention)
@@ -125,18 +128,18 @@ def _released(found: Sequence[Moment], index: int) -> dict[Key, tuple[float, flo
     """The keys of which the requests at ``index`` released something, and what each of their streams added: as in the
     steepest and in the second of the loads before that had as many."""
     before, now = found[index - 1], found[index]
-    streams = _answered(before, now)
+    streams = now.answered_since(before)
     rates: dict[Key, tuple[float, float]] = {}
     for key, level in now.levels.items():
         held = before.levels.get(key)
         if held is None or key.judged is not Judged.EXACT:
             continue
         usual = [
-            (after.levels[key] - earlier.levels[key]) / _answered(earlier, after)
+            (after.levels[key] - earlier.levels[key]) / after.answered_since(earlier)
             for earlier, after in pairwise(found[:index])
             if after.peak
             and after.phase is not Phase.RETENTION
-            and _answered(earlier, after) >= max(1.0, streams)
+            and after.answered_since(earlier) >= max(1.0, streams)
             and key in earlier.levels
             and key in after.levels
         ]
@@ -157,7 +160,3 @@ def _replaced(usual: Sequence[float], grown: float, streams: float) -> bool:
 def least_release(key: Key) -> float:
     """Units from which on a fall of this key is a release."""
     return MIN_RELEASE_OF.get(key.kind if key.kind in MIN_RELEASE_OF else key.metric, MIN_RELEASE)
-
-
-def _answered(before: Moment, after: Moment) -> float:
-    return max(0.0, after.done.get("answered", 0.0) - before.done.get("answered", 0.0))

@@ -33,3 +33,7 @@ class Moment:
     def at(self) -> float:
         """Seconds since the run's start at which the levels were read."""
         return self.done.get("time", 0.0)
+
+    def answered_since(self, before: Moment) -> float:
+        """Streams that were answered after an earlier moment."""
+        return max(0.0, self.done.get("answered", 0.0) - before.done.get("answered", 0.0))

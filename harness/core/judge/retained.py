@@ -34,9 +34,9 @@ from harness.core.judge.retention import (
     MIN_TESTED,
     IdleEvidence,
     idle_evidence,
-    swept_during_load,
 )
 from harness.core.judge.runtime_threads import MAX_RISING_CYCLES, MIN_EXPECTED_LEAKS, bound_runtime_threads
+from harness.core.judge.swept_loads import swept_during_load
 from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, Key

@@ -24,9 +24,6 @@ from harness.core.stats.distributions import median
 
 MARGIN = 1.0  # seconds beyond the retention time: timers fire late, and a sweep takes its time
 RELEASE_TIMES = 60  # release times tried between zero and the retention time
-MIN_LOADS = 4
-MAX_DIFFERENCE = 0.02  # share by which loads may differ that added the same per unit
-MAX_SWEPT_SHARE = 0.8  # of the usual growth of a load: with less, some was released during the load
 MIN_TESTED = 7.0  # expected units that all fail to appear with a probability of e⁻⁷, one in 1,000 (Poisson)
 MIN_RELEASED_SHARE = 0.1  # of the growth, from which on a fall without clients is a release
 MAX_NOISE_SHARE = 0.3  # of the predicted fall, up to which a fall may be noise
@@ -375,7 +372,7 @@ def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: f
     """Seconds between the first and the last end of the streams whose units were released at ``at``. These are streams
     of the last loads before: as many as are needed if each added as much as in the steepest load."""
     loads = [
-        (moment, _answered(before, moment), level - earlier)
+        (moment, moment.answered_since(before), level - earlier)
         for (before, moment), (earlier, level) in zip(pairwise(found), pairwise(levels), strict=True)
         if moment.peak
     ]
@@ -395,10 +392,6 @@ def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: f
     return last - first if last is not None and first is not None else 0.0
 
 
-def _answered(before: Moment, after: Moment) -> float:
-    return max(0.0, after.done.get("answered", 0.0) - before.done.get("answered", 0.0))
-
-
 def _next(found: Sequence[Moment], before: float, after: float) -> bool:
     """Whether no sweep can have been missed between two: streams ended in the first half of the time between them."""
     left = [moment.left for moment in found if moment.peak and before < moment.left < after]
@@ -407,39 +400,3 @@ def _next(found: Sequence[Moment], before: float, after: float) -> bool:
 
 def _seconds(value: float) -> str:
     return f"{value:.0f} s" if value >= 9.5 else f"{value:.2g} s"
-
-
-def swept_during_load(found: Sequence[Moment], levels: Sequence[float], factor: str) -> float | None:
-    """The end of the last load that added much less than the others, in seconds since the run's start; None without
-    one. Nothing else shows a sweep that takes place during a load, and everything that remains is younger than it.
-
-    The result is None unless most loads added exactly the same per unit of ``factor``, or per answered stream: by
-    chance a load may also add few units.
-    """
-    best: list[tuple[float, float, float]] = []  # expected, grown, end of the load
-    usual, exact = 0.0, 0
-    for name in dict.fromkeys(("answered", factor)):
-        loads = [
-            (after.done.get(name, 0.0) - before.done.get(name, 0.0), high - low, after.left)
-            for (before, low), (after, high) in pairwise(zip(found, levels, strict=True))
-            if after.done.get(name, 0.0) > before.done.get(name, 0.0)
-        ]
-        if len(loads) < MIN_LOADS:
-            continue
-        rate = median([grown / amount for amount, grown, _ in loads])
-        loads = [one for one in loads if rate * one[0] >= MIN_TESTED]
-        same = sum(
-            1 for amount, grown, _ in loads if abs(grown - rate * amount) <= max(1.0, MAX_DIFFERENCE * grown)
-        )
-        if len(loads) >= MIN_LOADS and same > exact:
-            best, usual, exact = loads, rate, same
-    if 2 * exact <= len(best):
-        return None
-    # A sweep needs something that an earlier load has left, so a first load that adds little is none.
-    held, last = False, None
-    for amount, grown, end in best:
-        if grown > MAX_SWEPT_SHARE * usual * amount:
-            held = True
-        elif held:
-            last = end
-    return last
