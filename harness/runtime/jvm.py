@@ -1,4 +1,4 @@
-"""The JVM, read by ``jcmd`` (JDK tools): nothing is injected, any HotSpot JVM since 8 answers.
+"""The JVM, read by the commands of ``jcmd`` (JDK tools): nothing is injected, any HotSpot JVM since 8 answers.
 
 ``GC.class_histogram`` collects in full before it counts live instances per class; ``Thread.print`` gives stacks.
 """
@@ -153,8 +153,15 @@ class JvmCounters:
         return sums
 
     def _run(self, pid: int, command: str) -> str:
+        """The output of one command of jcmd. Raises ProbeError.
+
+        jcmd is a JVM itself: on a busy machine its start took a second, three times in every reading, and the readings
+        of a run took longer than its loads. So it runs only to make the target listen at its attach socket."""
+        answer = jvm_socket.ask(pid, command, timeout=TIMEOUT, limit=LIMIT)
+        return self._run_jcmd(pid, command) if answer is None else answer
+
+    def _run_jcmd(self, pid: int, command: str) -> str:
         """The output of one jcmd, whose own JVM is started with few resources. Raises ProbeError."""
-        jvm_socket.check(pid, required=False)
         program = self._jcmd or find_jcmd(pid)
         argv = [
             program,

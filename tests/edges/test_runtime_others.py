@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ import pytest
 
 from harness.core.errors import ProbeError
 from harness.core.note import NoteKind, of_kind
-from harness.runtime import channel, counters, node
+from harness.runtime import channel, counters, jvm_socket, node
 from harness.runtime.counters import (
     GOROUTINES,
     HANDLES,
@@ -330,9 +332,6 @@ def test_the_socket_of_a_node_is_private(tmp_path: Path) -> None:
 
 
 @needs_java
-@pytest.mark.soak(
-    reason="a reading of a JVM is a collection in a process of its own: a dozen take ten seconds of a core"
-)
 def test_jvm_a_clean_server_stays(java_classes: Path, tmp_path: Path) -> None:
     with java_server(java_classes, tmp_path) as (reader, port):
         clean = clean_rates(reader, cycle_of(port, "/clean"), JVM_NOISE, CLEAN, late_step=True)
@@ -356,6 +355,40 @@ def test_a_jvm_reports_the_largest_size_of_its_heap(java_classes: Path, tmp_path
         first = JvmCounters(child.pid).probe()
     assert isinstance(first, Counters)
     assert first.limits == {"JVM MaxHeapSize": 96 << 20}
+
+
+@needs_java
+def test_a_jvm_that_listens_is_asked_without_another_jvm(java_classes: Path, tmp_path: Path) -> None:
+    """A jcmd starts a JVM: three of them for each reading took longer than the loads of a run on a busy machine."""
+    with java_server(java_classes, tmp_path) as (reader, _):
+        without_jcmd = JvmCounters(reader.pid, jcmd=str(tmp_path / "missing"))
+        assert without_jcmd.read()[OBJECTS] > 1000
+
+
+@needs_java
+def test_a_jvm_that_refuses_a_command_or_does_not_answer_is_reported(
+    java_classes: Path, tmp_path: Path
+) -> None:
+    with java_server(java_classes, tmp_path) as (reader, _):
+        with pytest.raises(ProbeError, match=r"No.such_command: .*Unknown diagnostic command"):
+            jvm_socket.ask(reader.pid, "No.such_command", timeout=DEADLINE, limit=1000)
+        os.kill(reader.pid, signal.SIGSTOP)
+        try:
+            wait_until_stopped(reader.pid)
+            with pytest.raises(ProbeError, match=r"no answer in 0.2 s; is the JVM at a safepoint"):
+                jvm_socket.ask(reader.pid, "VM.version", timeout=0.2, limit=1000)
+        finally:
+            os.kill(reader.pid, signal.SIGCONT)
+
+
+def wait_until_stopped(pid: int) -> None:
+    """SIGSTOP stops the threads of a process one after the other."""
+    deadline = time.monotonic() + DEADLINE
+    while not all(
+        "\nState:\tT" in (task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @needs_java
