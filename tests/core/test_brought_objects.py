@@ -9,8 +9,11 @@ import pytest
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.following import without_brought_objects, without_pooled_objects
 from harness.core.judge.moments import moments
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
-from tests.core.series import FDS, OBJECTS, observation, trial
+from harness.core.plan import Goal
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, OBJECTS, CycleSums, observation, play, trial
 
 THREADS = Key("tasks", "java-thread")
 FILLED = (60.0, 61.0, 61.0, 64.0, 65.0, 68.0)
@@ -43,7 +46,7 @@ def test_objects_of_the_threads_that_came_are_no_leak(status: str) -> None:
         ([60.0] * 6, BROUGHT, "bounded"),  # no thread came
         (
             FILLED,
-            [amount + 100.0 * n for n, amount in enumerate(BROUGHT)],
+            [amount + 2000.0 * n for n, amount in enumerate(BROUGHT)],
             "bounded",
         ),  # far more than threads hold
         ([60.0, 60.0, 60.0, 60.0, 60.0, 68.0], BROUGHT, "bounded"),  # most objects came without a thread
@@ -80,3 +83,36 @@ def test_objects_that_grow_over_time_are_not_those_of_a_pool() -> None:
     one = Assessed("leaking", 0.1, "rose", 100.0, factor="time")
     results = {FDS: Assessed("bounded", 0.0, "grew", 80.0), OBJECTS: one}
     assert without_pooled_objects(results)[OBJECTS] is one
+
+
+def tomcat(did: CycleSums, leak: float) -> dict[Key, float]:
+    """A server whose threads come in the first cycles, with 430 objects each, as its processors and buffers do."""
+    threads = 60.0 + min(140.0, 35.0 * max(0, did.loads - 2))
+    return {FDS: 86.0, THREADS: threads, OBJECTS: 1e5 + 430.0 * threads + leak * did.connections}
+
+
+GOAL = Goal(300, 50, 2.0, ("/",), disconnect="mixed", max_seconds=120.0, memory=False)
+
+
+@pytest.mark.parametrize("leak", [0.6, 1.0, 2.0])
+def test_a_leak_beside_a_pool_of_threads_that_filled_is_seen(leak: float) -> None:
+    """The threads had come with 60,000 objects, so that one or two more for each of 9,600 streams passed as noise."""
+    verdict = judge(play(lambda did: tomcat(did, leak), GOAL)[0])
+    assert verdict.outcome is Outcome.LEAKING, verdict.explain()
+    assert verdict.findings[0].rate is not None
+    assert verdict.findings[0].rate.value == pytest.approx(leak, rel=0.05)
+
+
+def test_objects_that_still_grow_steeply_keep_a_run_from_passing() -> None:
+    """Two cycles at the end are too few for a leak, and 4,400 objects too many for a pass."""
+
+    def level(did: CycleSums) -> dict[Key, float]:
+        late = 0.5 * max(0, did.connections - 5000)
+        return {**tomcat(did, 0.0), OBJECTS: tomcat(did, 0.0)[OBJECTS] + late}
+
+    assert judge(play(level, GOAL)[0]).outcome is not Outcome.BOUNDED
+
+
+def test_a_pool_of_threads_that_filled_is_no_leak() -> None:
+    verdict = judge(play(lambda did: tomcat(did, 0.0), GOAL)[0])
+    assert verdict.outcome is Outcome.BOUNDED, verdict.explain()

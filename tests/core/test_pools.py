@@ -148,8 +148,8 @@ def test_heap_mappings_for_a_cache_are_no_leak(cache: str, status: str) -> None:
             "undecided", 1.0, "rose; a cache would too", 9e4, 3000.0, growing=True, cache=cache
         ),
     }
-    assert without_brought_mappings(results)[mappings].status == status
-    assert without_brought_mappings(results)[objects] == results[objects]
+    assert without_brought_mappings(results, ())[mappings].status == status
+    assert without_brought_mappings(results, ())[objects] == results[objects]
 
 
 @pytest.mark.parametrize(("status", "mapped"), [("suspected", "undecided"), ("leaking", "leaking")])
@@ -160,7 +160,7 @@ def test_mappings_are_not_certain_before_the_objects_that_they_are_for(status: s
         mappings: Assessed("leaking", 1.0, "grew", 200.0, 6000.0, rate=0.03, low=0.03, high=0.04),
         objects: Assessed(status, 1.0, "rose", 1.6e5, 6000.0, rate=26.0, growing=True),
     }
-    assert without_brought_mappings(results)[mappings].status == mapped
+    assert without_brought_mappings(results, ())[mappings].status == mapped
 
 
 @pytest.mark.parametrize(
@@ -212,3 +212,41 @@ def test_threads_of_a_pool_are_distinguished_from_a_slow_leak_by_the_largest_bur
     for key in (Key("threads"), Key("tasks", "java-thread")):
         found = assess(Series(key, tuple(levels), spans, peak=20), sensitivity=1e-3)
         assert (found.status == "leaking") is leaks, (key, found)
+
+
+PROCESSES, MAPPINGS = Key("processes"), Key("mappings")
+# php-fpm with two nginx workers: before the first client, after each load, and without clients. A worker has 314.
+WORKERS = ((6.0, 1129.0), (7.0, 1443.0), (10.0, 2385.0), (7.0, 1443.0), (7.0, 1443.0))
+
+
+@pytest.mark.parametrize(
+    ("mapped", "workers", "status"),
+    [
+        (314.0, "undecided", "undecided"),
+        (314.0, "bounded", "undecided"),
+        (314.0, "leaking", "leaking"),  # the worker processes leak, and their mappings with them
+        (450.0, "undecided", "leaking"),  # more than one worker has
+    ],
+)
+def test_the_mappings_of_a_worker_process_that_a_pool_keeps_are_no_leak(
+    mapped: float, workers: str, status: str
+) -> None:
+    """php-fpm kept one worker more than before the first client, and 1.28 mappings per stream were called a leak."""
+    seen = [observation(n, {PROCESSES: many, MAPPINGS: level}) for n, (many, level) in enumerate(WORKERS[1:])]
+    initial = {PROCESSES: WORKERS[0][0], MAPPINGS: WORKERS[0][1]}
+    found = moments(replace(trial([], observations=seen), initial=initial))
+    results = {
+        PROCESSES: Assessed(workers, 1.0, "remained", 1.0),
+        MAPPINGS: Assessed("leaking", 1.3, "remained", mapped),
+    }
+    assert without_brought_mappings(results, found)[MAPPINGS].status == status
+
+
+def test_mappings_beside_a_constant_number_of_processes_are_a_leak() -> None:
+    seen = [observation(n, {PROCESSES: 7.0, MAPPINGS: 1443.0 + 314.0 * n}) for n in range(4)]
+    results = {
+        PROCESSES: Assessed("bounded", 0.001, "no growth"),
+        MAPPINGS: Assessed("leaking", 1.3, "grew", 314.0),
+    }
+    found = moments(trial([], observations=seen))
+    assert without_brought_mappings(results, found)[MAPPINGS].status == "leaking"

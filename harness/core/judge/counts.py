@@ -74,7 +74,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     kept = without_changed_states(kept, read)
     kept = without_brought_objects(unserved(followed(seen, kept, FLOOR), capped), seen)
     kept = without_pooled_objects(kept)
-    return covered(without_brought_mappings(kept))
+    return covered(without_brought_mappings(kept, seen))
 
 
 def without_changed_states(

@@ -21,16 +21,23 @@ from harness.core.judge.memory import MEMORY
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import level_of, split_warmup
 from harness.core.judge.retention import MAX_WARM_UP_SHARE
+from harness.core.judge.tested_series import EXPECTED_IF_CONTINUING
 from harness.core.metric import EXACT_MEMORY_KINDS, FIRST_CONSEQUENCE_RANK, Key, rank
+from harness.core.stats.distributions import median
 from harness.core.units import counted
 
 THREAD_KEYS = (Key("tasks", "java-thread"), Key("threads"))
 # Units that one thread of a pool retains at most, by counter: 24 objects were measured in a JVM.
 PER_THREAD = {"objects": 64.0, "blocks": 64.0, "heap-bytes": 65_536.0, "external-bytes": 65_536.0}
+# The same at most where more streams are needed to show it: Tomcat's threads came with 490 objects and 135 kB each.
+MOST_PER_THREAD = {"objects": 1024.0, "blocks": 1024.0, "heap-bytes": 262_144.0, "external-bytes": 262_144.0}
 # Units that one descriptor of a pool retains at most: a file of Go has four objects, a Java stream six.
 PER_DESCRIPTOR = {"objects": 8.0, "blocks": 8.0, "heap-bytes": 2048.0}
 # The states of threads whose objects and stacks are no leak either.
 NO_LEAK_YET = ("undecided", "bounded", "suspected")
+PROCESSES = Key("processes")
+# Share by which processes of one kind may differ in their mappings.
+MAX_PROCESS_SPREAD = 0.25
 # Mappings of one thread at most: its stack, a guard page, and now and then an arena of malloc.
 MAPPINGS_PER_THREAD = 3.0
 # Bytes per stream by which healthy services climb while they warm up (docs/detector.md).
@@ -163,30 +170,58 @@ def only_follows(key: Key, results: Mapping[Key, Assessed]) -> bool:
     return causes and results[key].status == "suspected" and rank(key) >= FIRST_CONSEQUENCE_RANK
 
 
-def without_brought_mappings(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """The results, with mappings left undecided that grew with an undecided metric: a pool of threads that fills
-    brings a stack and a guard page with each, and a cache that may still fill needs room in the heap."""
+def without_brought_mappings(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, Assessed]:
+    """The results, with mappings left undecided that grew with an undecided metric: a worker process that a pool keeps
+    brings all of its mappings, a pool of threads that fills brings a stack and a guard page with each, and a cache that
+    may still fill needs room in the heap."""
     mappings = results.get(Key("mappings"))
     if not mappings or mappings.status not in ("leaking", "suspected"):
         return dict(results)
-    threads = results.get(Key("threads"))
-    stacks = (
-        threads and threads.status in NO_LEAK_YET and mappings.total <= MAPPINGS_PER_THREAD * threads.total
-    )
-    cached = any(one.cache and one.status == "undecided" for one in results.values())
-    # An allocator does not unmap what is freed late, so mappings cannot be certain before what they are mapped for.
-    held = any(key.kind in EXACT_MEMORY_KINDS and one.status == "suspected" for key, one in results.items())
-    if not stacks and not cached and not held:
+    of = _brought_by(results, mappings, found)
+    if not of:
         return dict(results)
-    of = (
-        f"stacks of the {counted(threads.total, 'thread', 'g')} that came"
-        if stacks and threads
-        else "room for what a cache may hold"
-        if cached
-        else "room for what may still be released"
-    )
     why = f"{mappings.why}; {of}"
     return {**results, Key("mappings"): replace(mappings, status="undecided", growing=False, why=why)}
+
+
+def _brought_by(results: Mapping[Key, Assessed], mappings: Assessed, found: Sequence[Moment]) -> str:
+    """What the mappings that grew are for, if that is no leak yet; else empty."""
+    workers, threads = results.get(PROCESSES), results.get(Key("threads"))
+    came = _processes_that_came(found)
+    most = (1.0 + MAX_PROCESS_SPREAD) * _mappings_per_process(found) * came
+    if workers and workers.status in NO_LEAK_YET and mappings.total <= most:
+        return f"those of the {counted(came, 'process', 'g')} that came"
+    if threads and threads.status in NO_LEAK_YET and mappings.total <= MAPPINGS_PER_THREAD * threads.total:
+        return f"stacks of the {counted(threads.total, 'thread', 'g')} that came"
+    if any(one.cache and one.status == "undecided" for one in results.values()):
+        return "room for what a cache may hold"
+    # An allocator does not unmap what is freed late, so mappings cannot be certain before what they are mapped for.
+    if any(key.kind in EXACT_MEMORY_KINDS and one.status == "suspected" for key, one in results.items()):
+        return "room for what may still be released"
+    return ""
+
+
+def _processes_that_came(found: Sequence[Moment]) -> float:
+    """By how much the number of processes has grown since before the first client."""
+    levels = [level for moment in found if (level := level_of(moment, PROCESSES)) is not None]
+    return levels[-1] - levels[0] if levels else 0.0
+
+
+def _mappings_per_process(found: Sequence[Moment]) -> float:
+    """The mappings of one process of those that come and go: the median of what a change of their number added or
+    removed for each. 0 if their number never changed."""
+    read = [
+        (level_of(moment, PROCESSES), level_of(moment, Key("mappings")))
+        for moment in found
+        if moment.phase is not Phase.SEARCH
+    ]
+    known = [(many, mapped) for many, mapped in read if many is not None and mapped is not None]
+    each = [
+        (mapped - mapped_before) / (many - before)
+        for (before, mapped_before), (many, mapped) in pairwise(known)
+        if many != before
+    ]
+    return max(0.0, median(each)) if each else 0.0
 
 
 def without_pooled_objects(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
@@ -211,7 +246,8 @@ def without_pooled_objects(results: Mapping[Key, Assessed]) -> dict[Key, Assesse
 def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, Assessed]:
     """The results, with counters inside the service left undecided whose growth came with the threads of a pool that
     may still fill: each brings objects of its own, 24 in a JVM. Without this rule a healthy Java server on a busy
-    machine was judged leaking, once while its threads were only suspected."""
+    machine was judged leaking, once while its threads were only suspected. A framework keeps far more for each thread:
+    growth of that size gets more streams, which show whether it ends with the threads."""
     key = max((k for k in THREAD_KEYS if k in results), key=lambda k: results[k].total, default=None)
     if key is None or results[key].status not in NO_LEAK_YET or results[key].total <= 0:
         return dict(results)
@@ -219,19 +255,30 @@ def without_brought_objects(results: Mapping[Key, Assessed], found: Sequence[Mom
     _, rest = split_warmup(found)
 
     def of(counter: Key, one: Assessed) -> Assessed:
-        most = PER_THREAD.get(counter.kind, 0.0) * threads
-        if counter.metric != "memory" or one.status not in ("leaking", "suspected") or one.total > most:
+        few = one.total <= PER_THREAD.get(counter.kind, 0.0) * threads
+        many = one.total <= MOST_PER_THREAD.get(counter.kind, 0.0) * threads
+        certain = counter.metric == "memory" and one.status in ("leaking", "suspected")
+        # If each stream added the same, the streams explain the growth, however many threads came.
+        if not certain or one.constant or not (few or many):
             return one
-        levels = [(level_of(moment, key), level_of(moment, counter)) for moment in rest]
-        read = [(level, amount) for level, amount in levels if level is not None and amount is not None]
-        together = math.fsum(
-            amount - amount_before
-            for (before, amount_before), (level, amount) in pairwise(read)
-            if level > before
-        )
-        if together < NEARLY_ALL * one.total:
+        read = [
+            (level, amount, moment.done.get("answered", 0.0))
+            for moment in rest
+            if (level := level_of(moment, key)) is not None
+            and (amount := level_of(moment, counter)) is not None
+        ]
+        together = alone = 0.0
+        for (before, amount_before, served_before), (level, amount, served) in pairwise(read):
+            if level > before:
+                together += amount - amount_before
+            else:
+                alone += served - served_before
+        # What the last cycles show by themselves is less than the whole growth.
+        if not read or together < NEARLY_ALL * max(one.total, read[-1][1] - read[0][1]):
             return one
         why = f"{one.why}; those of the {counted(threads, 'thread', 'g')} that came"
-        return replace(one, status="undecided", growing=False, why=why)
+        # Only streams that brought no thread show that streams leave nothing by themselves.
+        shown = few and alone * one.total >= EXPECTED_IF_CONTINUING * one.exposure
+        return replace(one, status="undecided", growing=not shown, why=why)
 
     return {counter: of(counter, one) for counter, one in results.items()}

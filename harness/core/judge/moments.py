@@ -71,6 +71,10 @@ class Series:
         """The amount of one factor in each span."""
         return [span.get(factor, 0.0) for span in self.spans]
 
+    def since(self, span: int) -> Series:
+        """The part of the series from one span on."""
+        return replace(self, levels=self.levels[span:], spans=self.spans[span:])
+
     def for_rate(self, factor: str) -> Series:
         """The series from which the rate per unit of a driver is taken. Per event that is the same without the growth
         and the events of hold cycles in which clients did not read, if most of the growth is left: how many events the

@@ -22,7 +22,7 @@ from harness.core.judge.rates import NORMAL_95, beside_readings
 from harness.core.judge.tested_series import MIN_GROWTH, SLOW_POOL
 from harness.core.stats.distributions import drawdown, isotonic, median, student95
 from harness.core.stats.linear import Line, line
-from harness.core.units import counted
+from harness.core.units import bytes_text, counted
 
 MIN_LEVELS = 6
 FLOOR = 0.3  # residual deviation of an integer that was rounded
@@ -110,10 +110,8 @@ def assess(
             else f"no trend over {counted(exposure, 'connection', ',.0f')}"
         )
         return Assessed("bounded", bound, why, total, exposure)
-    why = (
-        f"noise of ±{main.sigma:.2g}; smallest detectable leak {bound:.2g} per connection, "
-        f"where {sensitivity:.2g} was asked for"
-    )
+    noise, least_leak, asked = (_in_unit(series, value) for value in (main.sigma, bound, sensitivity))
+    why = f"noise of ±{noise}; smallest detectable leak {least_leak} per connection, where {asked} was asked for"
     return Assessed("undecided", bound, why, total, exposure, factor, rivals, growing=growing)
 
 
@@ -251,6 +249,11 @@ def _sawtooth(levels: Sequence[float], column: Sequence[float], rate: float) -> 
     rest = [level - rate * amount for level, amount in zip(levels, column, strict=True)]
     wide = max(rest) - min(rest)
     return wide if drawdown(levels) >= MIN_SAWTOOTH else 0.0
+
+
+def _in_unit(series: Series, value: float) -> str:
+    """A number with two significant digits, or with the unit of bytes: ``0.033``, ``180 kB``."""
+    return bytes_text(value) if series.key.unit == "B" else f"{value:.2g}"
 
 
 def _no_growth_text(since: float, exposure: float) -> str:
