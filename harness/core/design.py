@@ -175,19 +175,16 @@ def half_load(trial: Trial, goal: Goal) -> CycleSpec:
 
 def certifying_load(trial: Trial, goal: Goal, streams: float) -> CycleSpec | None:
     """One large load that brings the answered streams to ``streams``, as far as the service's ceilings leave
-    room for what it retains; None when there are enough, or no room is left."""
+    room for what it retains; None when there are enough, or no room is left for an ordinary load."""
     unjudged = (Phase.WARMUP, Phase.SEARCH)
     served = math.fsum(answered(o.ledger) for o in trial.observations if o.spec.phase not in unjudged)
     opened = math.fsum(o.ledger.opened for o in trial.observations)
     share = math.fsum(answered(o.ledger) for o in trial.observations) / opened if opened else 1.0
     room = min((_room(trial, key) for key in (Key("fds"), Key("threads"))), default=math.inf)
     room = min(ROOM_SHARE * room, _memory_room(trial), _cpu_room(trial))
-    size = min(
-        float(MAX_CONNECTIONS),
-        MAX_LOAD * connections_per_second(trial, "fin"),
-        room,
-        most_connections(trial, goal),
-    )
+    # A service that answers few streams a second gets an ordinary load, however long that takes.
+    short = max(float(goal.connections), MAX_LOAD * connections_per_second(trial, "fin"))
+    size = min(float(MAX_CONNECTIONS), short, room, most_connections(trial, goal))
     wanted = (streams - served) / max(MIN_SHARE, min(1.0, share + EARLY))
     if wanted <= 0 or size < goal.connections:
         return None

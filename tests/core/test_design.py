@@ -212,6 +212,14 @@ def test_a_certifying_load_brings_what_is_missing() -> None:
     assert more.connections == 700, "streams of a search are no evidence"
 
 
+def test_a_slow_service_gets_an_ordinary_load_to_certify_it() -> None:
+    """php-fpm with 20 workers answered 28 streams a second. The run ended for want of room below its ceilings, it said,
+    although an ordinary load of 11 s would have fitted in."""
+    step = design.certifying_load(seen(cycle(0, seconds=11.0)), GOAL, math.inf)
+    assert step is not None
+    assert step.connections == GOAL.connections
+
+
 @pytest.mark.parametrize(("answered", "size"), [(300, 700), (240, 700), (150, 1000), (0, 1800)])
 def test_a_certifying_load_allows_for_what_is_refused(answered: int, size: int) -> None:
     now = seen(cycle(0, ledger={"answered": answered}))
