@@ -475,6 +475,45 @@ def test_a_queue_whose_memory_the_allocator_keeps_is_no_pass(
     assert (undecided(trial([], observations=holds)) is not None) is open_growth
 
 
+def kept_queue(runtime: str, pace: float, most: float = float("inf")) -> Trial:
+    """All the hold cycles that the plan wants for a service whose allocator takes arenas of 2 MiB and returns none: so
+    many bytes a second behind each stalled reader, up to a limit."""
+    now = trial([], observations=[])
+    now = replace(now, target=replace(now.target, runtime=runtime))
+    highest, seconds = 0.0, 0.0
+
+    def level(t: float, _: int, stalled: int) -> float:
+        nonlocal highest
+        highest = max(highest, 2 * MIB * (min(most, pace * t) * stalled // (2 * MIB)))
+        return 8 * MIB + highest
+
+    while step := next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0):
+        seen = held(step, ANONYMOUS, level, seconds)
+        seen = replace(seen, levels={ANONYMOUS: 8 * MIB + highest})
+        now = replace(now, observations=(*now.observations, seen))
+        seconds += step.dwell + 1
+    return now
+
+
+def test_an_unbounded_channel_whose_memory_mimalloc_keeps_is_a_leak() -> None:
+    """4 kB every 40 ms for each stalled reader, which hyper queued. The only hold had shown nothing to return."""
+    seen = kept_queue("rust", 100_000.0)
+    assert [o.spec.stalled for o in seen.observations] == [25, 0, 50]
+    assert [(one.metric, one.kind, one.status) for one in findings(seen)] == [
+        ("memory", "anonymous", "leaking")
+    ]
+
+
+def test_a_bounded_channel_whose_memory_mimalloc_keeps_is_none() -> None:
+    seen = kept_queue("rust", 100_000.0, most=1e6)
+    assert not findings(seen)
+    assert undecided(seen) is None
+
+
+def test_memory_that_may_wait_for_a_collection_needs_no_further_hold() -> None:
+    assert len(kept_queue("ruby", 100_000.0).observations) == 1
+
+
 def test_a_slow_queue_behind_stalled_readers_is_no_pass() -> None:
     """3 kB a second fill 5 kB per client in the first hold. The verdict names the hold that decides."""
     seen, seconds = watched(HEAP, queued(3_000))
