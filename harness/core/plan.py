@@ -212,6 +212,8 @@ def _wait_or_retry(trial: Trial, goal: Goal, now: _State) -> Step | None:
         and one.idle_evidence
         and one.release
         and key.metric not in JUDGED_ONLY_IF_CERTAIN
+        # The idle CPU of a JVM falls once its compilers are done. With none left, there is nothing to wait for.
+        and (key.metric != "idle-cpu" or one.total > 0)
     }
     if now.suspected or releasing:
         return confirm_retained(trial, goal, now.suspected, releasing)

@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from harness.core import time_left, waiting
-from harness.core.cycle import Phase
+from harness.core.cycle import Ledger, Phase
 from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.memory import MEMORY
+from harness.core.judge.moments import moments
 from harness.core.judge.one_count import CACHE
+from harness.core.judge.retained import retained
 from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.metric import Key
 from harness.core.plan import next_step
@@ -116,3 +118,64 @@ def test_a_late_release_is_no_connection_that_was_noticed_late(closed: float, se
     caveat = caveat_of(replace(seen, observations=slow), {FDS: released(30.0)})
     assert caveat is not None
     assert ("--settle" in caveat.advice) is settle, caveat
+
+
+# Threads of a cached pool of Java after each load, and how many streams that had: a thread comes when all are busy.
+CACHED_POOL = (
+    (300, 133.0), (300, 156.0), (150, 156.0), (525, 156.0), (300, 305.0), (874, 305.0), (1748, 456.0), (50, 456.0),
+    (2195, 684.0), (2195, 775.0), (1191, 946.0),
+)  # fmt: skip
+
+
+def rested(seconds: int, *, constant: bool) -> str:
+    """The status of threads that came with loads of 5 s, certain growth, after so many seconds without clients."""
+    cycles = [
+        (Phase.LOAD if index else Phase.WARMUP, opened, level)
+        for index, (opened, level) in enumerate(CACHED_POOL)
+    ]
+    seen = [
+        replace(
+            observation(n, {THREADS: level}, phase=phase, opened=opened),
+            started=5.0 * n,
+            ended=5.0 * n + 5.0,
+            load_ended=5.0 * n + 4.0,
+        )
+        for n, (phase, opened, level) in enumerate(cycles)
+    ]
+    for n in range(seconds // 3):
+        idle = observation(len(seen), {THREADS: CACHED_POOL[-1][1]}, phase=Phase.RETENTION, opened=0)
+        start = 5.0 * len(cycles) + 3.0 * n
+        seen.append(replace(idle, ledger=Ledger(), started=start, load_ended=start, ended=start + 3.0))
+    now = replace(trial([], retention=60.0, observations=seen), initial={THREADS: 26.0})
+    one = Assessed("leaking", 0.2, "grew", 813.0, 9_000.0, "connection", rate=0.09, constant=constant)
+    return retained(now, moments(now), THREADS, one).status
+
+
+def test_threads_of_a_pool_are_no_leak_before_all_of_them_were_idle_for_the_retention_time() -> None:
+    """A cached pool of Java had 813 threads more, which end after 60 s. They were a leak after 25 s without clients."""
+    assert rested(27, constant=False) == "suspected"
+    assert rested(66, constant=False) == "leaking"
+    assert rested(27, constant=True) == "leaking", "as many for each stream: none is used again"
+
+
+def test_idle_cpu_below_that_of_the_warm_up_starts_no_wait() -> None:
+    """The compilers of a JVM worked until the second load. The run then waited for the release of what was not there,
+    500 streams before there were enough to rule out a cache."""
+    seen, opened = [], 0
+    cycles = [
+        (100, 0.008),
+        (300, 0.239),
+        (300, 0.014),
+        (534, 0.025),
+        (1429, 0.039),
+        (997, 0.031),
+        (300, 0.048),
+    ]
+    for n, (streams, cpu) in enumerate(cycles):
+        opened += streams
+        levels = {FDS: 86.0, Key("idle-cpu"): cpu, OBJECTS: 3e5 + 170.0 * opened}
+        phase = Phase.LOAD if n > 1 else Phase.WARMUP
+        seen.append(observation(n, levels, phase=phase, opened=streams))
+    now = replace(trial([], retention=60.0, observations=seen), initial={FDS: 86.0, OBJECTS: 3e5})
+    step = next_step(now, GOAL)
+    assert getattr(step, "phase", None) is not Phase.RETENTION, step

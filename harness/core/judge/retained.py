@@ -35,7 +35,12 @@ from harness.core.judge.retention import (
     IdleEvidence,
     idle_evidence,
 )
-from harness.core.judge.runtime_threads import MAX_RISING_CYCLES, MIN_EXPECTED_LEAKS, bound_runtime_threads
+from harness.core.judge.runtime_threads import (
+    MAX_RISING_CYCLES,
+    MIN_EXPECTED_LEAKS,
+    THREADS,
+    bound_runtime_threads,
+)
 from harness.core.judge.swept_loads import swept_during_load
 from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unnoticed import unnoticed
@@ -93,8 +98,13 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
         needed = max(
             min(MIN_TESTED * batch, MIN_OBSERVABLE_SHARE * one.total), MIN_RELEASED_SHARE * one.total
         )
+        # A pool reuses its threads, so that each use delays their end. Only growth that is the same for each stream
+        # shows that none was reused. Without this rule a cached pool of Java, whose threads end when they have been
+        # idle for 60 s, was judged leaking 25 s after the last client.
+        reused = key in THREADS and not one.constant
         outlived = (
             seen.age >= retention + margin
+            and (not reused or seen.idle >= retention + margin)
             and seen.tested >= needed
             and seen.fallen <= MAX_NOISE_SHARE * seen.tested
         )
