@@ -7,7 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from harness.core.cycle import Observation
+from harness.core.judge.assessed import Assessed
+from harness.core.judge.caveat import _released_late
 from harness.core.judge.moments import moments
+from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.judge.trial import judge
 from harness.core.judge.unnoticed import premature, settle_for, slowest_close, unnoticed
 from harness.core.metric import Key
@@ -87,6 +90,22 @@ def test_growth_beside_a_slow_close_gets_time_to_outlive_the_retention_time_as_w
         assert verdict.outcome is Outcome.INCONCLUSIVE
         assert verdict.explanation.startswith("memory/objects: "), verdict.explanation
         assert verdict.advice == f"allow that much time: --settle 33s --max-time {time}"
+
+
+def test_no_time_to_settle_helps_where_the_next_request_closes() -> None:
+    """libmicrohttpd closes what ended when the next client comes. 69 s to settle would have closed nothing."""
+    late = Release(100.0, 65.0, over=True, by_request=True)
+    one = Assessed(
+        "undecided",
+        0.02,
+        "released",
+        0.0,
+        5_000.0,
+        idle_evidence=IdleEvidence(66.0, 100.0, 50.0, 65.0, release=late),
+    )
+    cycles = seen((60, 40), (200, 150), (0, 0))
+    assert premature(cycles)
+    assert _released_late(trial([], observations=cycles), {FDS: one})
 
 
 def test_the_slowest_close_is_that_of_a_settled_cycle() -> None:

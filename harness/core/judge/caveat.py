@@ -111,7 +111,10 @@ def _without_events(trial: Trial, silent: int) -> Caveat:
 
 def _released_late(trial: Trial, results: Mapping[Key, Assessed]) -> bool:
     """Whether the slowest closes were late releases, such as those of an idle pool, and no connections of clients whose
-    departure was not noticed: then no longer time to settle is needed."""
+    departure was not noticed: then no longer time to settle is needed. Nor does it help where the next request closes
+    them, as in libmicrohttpd with a thread for each connection."""
+    if any(one.release and one.release.by_request for one in results.values()):
+        return True
     latest = max((one.release.after for one in results.values() if one.release), default=0.0)
     return slowest_close(trial.observations) <= MAX_CLOSE * latest and not premature(trial.observations)
 
