@@ -38,7 +38,6 @@ SECONDS: Mapping[str, int] = {
     "export/test_swarm_figures.py": 25,
     "history/test_database.py": 25,
     "edges/test_locustfiles.py": 23,
-    "edges/test_readme.py": 23,
     "edges/test_runtime_python.py": 22,
     "edges/test_swarm_options.py": 22,
     "leaks/test_fixed_gives_everything_back.py": 22,

@@ -208,9 +208,7 @@ def test_a_history_that_cannot_be_written_changes_neither_verdict_nor_exit_code(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system is mounted: that needs root")
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
-    script = (
-        'mount -t tmpfs -o size=80k none "$0" || exit 77; shift 0; cd "$0"; for n in 1 2 3; do "$@"; done'
-    )
+    script = 'mount -t tmpfs -o size=80k none "$0" || exit 77; cd "$0"; "$@"'
     many = keep_sample(tmp_path.parent / f"{tmp_path.name}-run")
     for number in range(60):
         keep_sample(many / str(number))
