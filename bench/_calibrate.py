@@ -13,7 +13,7 @@ import math
 import random
 from itertools import accumulate
 
-from harness.core.judge.trend import FLOOR, critical
+from harness.core.judge.trend import ROUNDING_DEVIATION, critical
 from harness.core.stats.linear import line
 
 RHO = 0.7
@@ -39,7 +39,7 @@ def reached(size: int, series: int = SERIES) -> list[float]:
     column = [0.0, *accumulate(min(LARGEST, 300.0 * 2 ** (i // 2)) for i in range(size - 1))]
     found = []
     for _ in range(series):
-        one = line(noise(rng, size), [column], FLOOR)
+        one = line(noise(rng, size), [column], ROUNDING_DEVIATION)
         found.append(one.slopes[0] / one.errors[0] if one else 0.0)
     return sorted(found)
 

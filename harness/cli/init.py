@@ -116,7 +116,7 @@ def leak_test(url: str, command: Sequence[str], *, timeout: bool) -> str:
 def workflow_text(source: Source | None, folder: Path, *, timeout: bool) -> str:
     """The workflow. source: where pip gets the harness, None for an index."""
     wanted = [
-        source.requirement() if source else f"{PACKAGE}[pytest]",
+        source.requirement if source else f"{PACKAGE}[pytest]",
         *(["pytest-timeout"] if timeout else []),
     ]
     install = f"pip install {shlex.join(wanted)}"

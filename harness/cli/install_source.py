@@ -22,9 +22,10 @@ class Source:
     spec: str
     local: bool = False
 
-    def requirement(self, extra: str = "pytest") -> str:
+    @property
+    def requirement(self) -> str:
         """``sse-leak-harness[pytest] @ git+https://…``"""
-        return f"{PACKAGE}[{extra}] @ {self.spec}"
+        return f"{PACKAGE}[pytest] @ {self.spec}"
 
 
 def given(text: str, folder: Path) -> Source:

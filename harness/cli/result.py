@@ -39,14 +39,14 @@ def view(console: Console | None = None, *, quiet: bool) -> Iterator[Callable[[P
         )
 
 
-def json_text(record: RunRecord, *, exit_code: int | None = None) -> str:
+def json_text(record: RunRecord) -> str:
     """The published form (``harness schema``): the result and the record."""
-    return dumps(run_dict(record, exit_code=exit_code), indent=1) + "\n"
+    return dumps(run_dict(record), indent=1) + "\n"
 
 
-def write_json(run: Run, json_file: Path | None, *, exit_code: int | None = None) -> None:
+def write_json(run: Run, json_file: Path | None) -> None:
     """Write ``verdict.json`` into the run's folder, and to the path of ``--json``."""
-    text = json_text(run.record, exit_code=exit_code)
+    text = json_text(run.record)
     run.directory.write_text("verdict.json", text)
     if json_file:
         replace_file(json_file, text.encode())

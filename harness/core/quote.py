@@ -36,9 +36,9 @@ def workflow_data(text: object, limit: int = 4000) -> str:
     return terminal(text, limit).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def workflow_property(text: object, limit: int = 400) -> str:
+def workflow_property(text: object) -> str:
     """A property of a GitHub workflow command, such as its title."""
-    return workflow_data(text, limit).replace(":", "%3A").replace(",", "%2C")
+    return workflow_data(text, 400).replace(":", "%3A").replace(",", "%2C")
 
 
 def json_text(text: str) -> str:
@@ -46,12 +46,12 @@ def json_text(text: str) -> str:
     return text.replace("##[", "\\u0023\\u0023[")
 
 
-def xml(text: object, limit: int = 4000) -> str:
+def xml(text: object) -> str:
     """Content or an attribute of XML 1.0, which the writer escapes: only characters that XML allows are left.
 
     https://www.w3.org/TR/xml/#charsets - printable characters are a part of them.
     """
-    return terminal(text, limit)
+    return terminal(text, 4000)
 
 
 def xml_time(text: object) -> str | None:
@@ -70,9 +70,9 @@ def markdown(text: object, limit: int = 4000) -> str:
     return escaped.replace("\\@", "@\u2060")
 
 
-def markdown_code(text: object, limit: int = 400) -> str:
+def markdown_code(text: object) -> str:
     """A code span: nothing in it is markup. Its fence is longer than any run of backticks inside."""
-    clean = terminal(text, limit) or " "
+    clean = terminal(text) or " "
     longest = max((len(run) for run in re.findall("`+", clean)), default=0)
     fence = "`" * (longest + 1)
     return f"{fence} {clean} {fence}" if longest else f"{fence}{clean}{fence}"

@@ -171,10 +171,10 @@ def result_dict(trial: Trial, *, run_id: str | None = None) -> dict[str, Any]:
     }
 
 
-def run_dict(record: RunRecord, *, exit_code: int | None = None) -> dict[str, Any]:
+def run_dict(record: RunRecord) -> dict[str, Any]:
     """The published form of a whole run: the record itself (``from_dict`` reads it back), and beside it
     the result: of the one trial, or of several the worst outcome and all findings and bounds, each with
-    its ``trial``. exit_code: what the command ended with, when that is not the worst trial's.
+    its ``trial``.
     """
     results = [result_dict(trial, run_id=record.run_id) for trial in record.trials]
     if len(results) == 1:
@@ -196,10 +196,7 @@ def run_dict(record: RunRecord, *, exit_code: int | None = None) -> dict[str, An
             "findings": [{"trial": r["trial"], **part} for r in results for part in r["findings"]],
             "bounds": [{"trial": r["trial"], **part} for r in results for part in r["bounds"]],
         }
-    whole = {**top, **to_dict(record), "results": results}
-    if exit_code is not None:
-        whole["exit_code"] = exit_code
-    return whole
+    return {**top, **to_dict(record), "results": results}
 
 
 def _worst_exit(codes: Iterable[int]) -> int:

@@ -21,6 +21,7 @@ from harness.http.response import HEAD_LIMIT, MALFORMED, ResponseParser
 from harness.http.route import Route, Router
 
 READ = 16 * 1024
+CONNECT_TIMEOUT = 1.0  # seconds of each attempt to see whether something accepts at an address
 
 
 class RequestFailed(Exception):
@@ -224,12 +225,12 @@ class Client:
             raise RequestFailed(causes.UNREACHABLE, endpoint, "connection", str(error)) from None
 
 
-def check_accepts(router: Router, endpoint: Endpoint, *, timeout: float) -> None:
+def check_accepts(router: Router, endpoint: Endpoint) -> None:
     """Connect and close. Raises OSError when nothing accepts, ConfigError for a host without an address."""
     failure = OSError("no address")
     for family, address in router.route(endpoint).addresses:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
-            sock.settimeout(timeout)
+            sock.settimeout(CONNECT_TIMEOUT)
             try:
                 sock.connect(address)
                 return

@@ -33,9 +33,9 @@ class ReferenceService:
 
 
 @contextmanager
-def broker(folder: Path, *, seed: int = 0) -> Iterator[Broker]:
+def broker(folder: Path) -> Iterator[Broker]:
     """A fake broker that answers for the services state, identity and app. Raises BrokerError."""
-    with Broker.start(BrokerSetup(), log=folder / "broker.log", seed=seed) as started:
+    with Broker.start(BrokerSetup(), log=folder / "broker.log", seed=0) as started:
         yield started
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.core.judge.advice import explains
+from harness.core.judge.advice import accounts_for
 from harness.core.judge.explaining_places import places_of
 from harness.core.metric import Key
 from harness.core.note import NoteKind, of_kind, without
@@ -101,7 +101,7 @@ def holder_fact(trial: Trial, first: Finding | None) -> Fact | None:
     grown = first.rate.value if first.rate else 0.0
     # A container that gains less than the metric cannot be what holds all of the growth.
     held = next(
-        (one for one in found.places if one.container and explains(found, one, first.metric, grown)), None
+        (one for one in found.places if one.container and accounts_for(found, one, first.metric, grown)), None
     )
     if held is None or held.container is None:
         return None

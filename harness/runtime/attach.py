@@ -90,7 +90,7 @@ def detach(pid: int, directory: Path, *, loaded: bool) -> None:
 def wake_up(url: str) -> None:
     """Connect to the service and disconnect: an idle event loop runs no Python code until something happens."""
     try:
-        check_accepts(Router(), Endpoint.parse(url), timeout=1.0)
+        check_accepts(Router(), Endpoint.parse(url))
     except (OSError, ConfigError):
         pass  # nothing accepts there, so the service must wake up by itself
 

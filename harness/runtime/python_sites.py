@@ -213,7 +213,7 @@ def sorted_frames(innermost_first: Sequence[Frame], entries: frozenset[Line]) ->
     )
 
 
-def explains(frame: Frame, entries: frozenset[Line]) -> bool:
+def is_own_line(frame: Frame, entries: frozenset[Line]) -> bool:
     """Whether the frame is a line of the service, and not one at which it runs its server."""
     return not is_library(frame[0]) and frame[:2] not in entries
 
@@ -228,7 +228,9 @@ def waiting_growth(
         ordered = sorted_frames(tuple(reversed(frames)), entries)
         # If code of a library waits, the line of the service that made the task is more useful.
         maker = sorted_frames(made, entries)[:1]
-        by_service = not (ordered and explains(ordered[0], entries)) and maker and explains(maker[0], entries)
+        by_service = (
+            not (ordered and is_own_line(ordered[0], entries)) and maker and is_own_line(maker[0], entries)
+        )
         if by_service:
             ordered = (*maker, *ordered)
         elif kind == "descriptor":
@@ -244,7 +246,7 @@ def waiting_growth(
         if rate < MIN_PER_CONNECTION:
             continue
         ordered = stacks[kind, site]
-        own = bool(ordered) and explains(ordered[0], entries)
+        own = bool(ordered) and is_own_line(ordered[0], entries)
         frames_ = tuple(map(written, ordered))
         found.append(Growth(site, rate, UNITS.get(kind, kind), KINDS.get(kind, kind), None, frames_, own))
     return sorted(found, key=lambda growth: (not growth.own, -growth.per_connection))
@@ -273,7 +275,7 @@ def line_growth(
         per_block, per_byte = (amount / max(1, connections) for amount in grown)
         if per_block >= MIN_PER_CONNECTION or per_byte >= MIN_BYTES:
             stack = tuple(map(written, stacks[site][1]))
-            own = explains(site, entries)
+            own = is_own_line(site, entries)
             growth = Growth(written(site), per_block, "blocks", "line", per_byte, stack, own)
             found.append((not own, -per_byte, growth))
     return [growth for *_, growth in sorted(found, key=lambda item: item[:2])]

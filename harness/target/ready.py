@@ -97,7 +97,7 @@ def check_free(url: str) -> None:
     """Raise PortTaken when something listens at the URL already: the load would reach another service."""
     endpoint = Endpoint.parse(url)
     try:
-        check_accepts(Router(), endpoint, timeout=1.0)
+        check_accepts(Router(), endpoint)
     except (OSError, ConfigError):
         return
     where = f"at {endpoint.authority} " if not endpoint.unix else ""
@@ -212,7 +212,7 @@ def wait_ready(
                 answered, failing = True, True
                 last = f"it answers {status}; expected a status below 500"
             else:
-                check_accepts(router, endpoint, timeout=1.0)
+                check_accepts(router, endpoint)
                 return clock() - start
         except RedirectRefused as error:
             raise TargetError(

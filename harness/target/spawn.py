@@ -17,24 +17,23 @@ LOWEST_PORT = 10_000
 TRIES = 100
 
 
-def free_port(host: str = "127.0.0.1") -> int:
+def free_port() -> int:
     """A TCP port that nothing listens on now, outside of the range from which the kernel takes ports for outgoing
     connections: clients on the same machine, such as those of another guard, could take one of those before the
     service (ip_local_port_range in ip-sysctl.rst). Another process may still bind it first; the run then ends as
     infrastructure."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     first, last = _ephemeral()
     others = [port for port in range(LOWEST_PORT, 65536) if not first <= port <= last]
     # At random, because several guards that start at once would otherwise try the same ports. 0 leaves the choice to
     # the kernel.
     for port in (*random.sample(others, min(TRIES, len(others))), 0):
-        with socket.socket(family) as probe:
+        with socket.socket(socket.AF_INET) as probe:
             try:
-                probe.bind((host, port))
+                probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise ConfigError(f"no port can be bound at {host}; expected a URL with an address of this machine")
+    raise ConfigError("no TCP port of 127.0.0.1 can be bound; expected one that is free")
 
 
 def _ephemeral() -> tuple[int, int]:

@@ -163,8 +163,6 @@ def test_of_several_trials_the_worst_decides_and_each_finding_names_its_own() ->
 def test_one_trial_is_its_own_result_and_no_trial_is_reported() -> None:
     found = run_dict(record(judged(LEAKING)))
     assert {name: found[name] for name in found["results"][0]} == found["results"][0]
-    assert run_dict(record(judged(LEAKING)), exit_code=4)["exit_code"] == 4
-    assert run_dict(record(judged(LEAKING)), exit_code=0)["exit_code"] == 0
     none = run_dict(record())
     top = {
         "trial": None, "outcome": "inconclusive", "exit_code": 3, "explanation": "no trial was run", "advice": "",

@@ -139,7 +139,7 @@ def test_a_trend_that_is_seen_passes_at_half_of_the_required_sensitivity(
 def test_noise_hides_as_many_units_as_the_line_rose_and_its_error() -> None:
     """No growth over 3,300 streams bounds an exact count at 3; noise of ±1 hides about one more."""
     one = series([100 + (i % 2) for i in range(12)], [300] * 11)
-    found = line(one.levels, [[300.0 * i for i in range(12)]], trend.FLOOR)
+    found = line(one.levels, [[300.0 * i for i in range(12)]], trend.ROUNDING_DEVIATION)
     assert found is not None
     hidden = 3300 * (max(0.0, found.slopes[0]) + found.errors[0])
     assert 0.5 < hidden < 2
@@ -149,7 +149,7 @@ def test_noise_hides_as_many_units_as_the_line_rose_and_its_error() -> None:
 def test_the_bound_of_a_trend_is_its_one_sided_upper_end() -> None:
     levels = [100 + 10 * NOISE[i % 8] for i in range(12)]
     one = series(levels, [300] * 11)
-    found = line(levels, [[300.0 * i for i in range(12)]], trend.FLOOR)
+    found = line(levels, [[300.0 * i for i in range(12)]], trend.ROUNDING_DEVIATION)
     assert found is not None
     assert found.free == 10
     upper = max(0.0, found.slopes[0]) + 0.84 * 2.228 * found.errors[0]  # 2.228: t of 10 degrees of freedom

@@ -179,7 +179,7 @@ def held_of(found: Places | None, metric: str, grown: float) -> Held | None:
     """The first named container of the service that explains the growth of this metric. grown: of the finding."""
     for place in found.places if found else ():
         held = place.container if place.own else None
-        if found and held and held.name and explains(found, place, metric, grown):
+        if found and held and held.name and accounts_for(found, place, metric, grown):
             return Held(held.name, _element(held.item), place.rate or 0.0)
     return None
 
@@ -301,7 +301,7 @@ def _of_metric(grown: tuple[str, str], opened: str, runtime: str | None, held: H
     return f"{removed_by}, remove what the stream added to {_in(runtime, ADDED_TO)}: it outlives its stream"
 
 
-def explains(found: Places, place: Place, metric: str, grown: float) -> bool:
+def accounts_for(found: Places, place: Place, metric: str, grown: float) -> bool:
     """Whether this container gains enough to be what holds the growth of the metric. grown: of the finding. Objects and
     bytes come in numbers of their own, so for memory the tasks, listeners and the like that the search counted decide:
     a pool of the runtime that gained something meanwhile holds none of them. Nor do numbers or texts hold a task or a

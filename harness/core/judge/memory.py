@@ -38,7 +38,7 @@ GROSS_LEAST = 8.0 * (1 << 20)  # bytes of growth in all
 SIGNS = ((24, 20), (20, 18), (16, 15), (12, 12))
 RISING = 8  # cycles of which at most one may fall: 9 of 256 orders of rises and falls
 RISING_LEAST = 512.0 * 1024  # bytes by which the level must have risen over these cycles
-BET = 0.35  # excess of the probability of a rise over one half, under a leak
+RISE_EXCESS = 0.35  # of the probability of a rise over one half, under a leak
 CERTAIN_SIGNS = 100.0  # one false alarm in 100, the goal for memory; the line's own test comes on top
 # Blocks after the warm-up that all rose by MIN_ARENAS or more, in a straight line far above its noise. By chance the
 # signs do so once in 128 runs, the line once in 2,000. Every healthy service that was recorded rises by less than one
@@ -209,10 +209,10 @@ def _without_certain_rise(
 
 
 def sign_evidence(signs: Sequence[bool]) -> float:
-    """An e-value against "a block rises or stands still with equal chance": a bet of BET on every rise. It holds
-    however often one looks (Ville's inequality)."""
+    """An e-value against "a block rises or stands still with equal chance": each rise is bet on with RISE_EXCESS. It
+    holds however often one looks (Ville's inequality)."""
     up = sum(signs)
-    return float((1 + 2 * BET) ** up * (1 - 2 * BET) ** (len(signs) - up))
+    return float((1 + 2 * RISE_EXCESS) ** up * (1 - 2 * RISE_EXCESS) ** (len(signs) - up))
 
 
 def _by_arenas(pairs: Sequence[tuple[float, float]]) -> bool:

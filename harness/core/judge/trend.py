@@ -25,7 +25,7 @@ from harness.core.stats.linear import Line, line
 from harness.core.units import bytes_text, counted
 
 MIN_LEVELS = 6
-FLOOR = 0.3  # residual deviation of an integer that was rounded
+ROUNDING_DEVIATION = 0.3  # residual deviation of an integer that was rounded
 NUISANCE_T = 3.0
 BOUND_MARGIN = 0.5  # a trend passes only when its rate is at most half of the sensitivity
 END_LEVELS = 3  # levels at each end, whose medians give the rise of the whole series
@@ -51,7 +51,7 @@ def assess(
     *,
     sensitivity: float,
     allowed: Allowed | None = None,
-    floor: float = FLOOR,
+    floor: float = ROUNDING_DEVIATION,
     least: float = MIN_GROWTH,
     readings_add: bool = False,
     may_leak: bool = True,
@@ -155,7 +155,7 @@ def assess_moving(
     sensitivity: float,
     allowed: Allowed | None = None,
     tolerance: float = 0.0,
-    floor: float = FLOOR,
+    floor: float = ROUNDING_DEVIATION,
     least: float = MIN_GROWTH,
     readings_add: bool = False,
 ) -> Assessed:
