@@ -32,6 +32,13 @@ SAID = {
 }
 
 
+NAVIGATED = "Inspected target navigated or closed"
+
+
+class PageNavigated(Exception):
+    """The page that a command was sent to made way for the next one before it answered."""
+
+
 class Browser:
     """One running Chromium. Its start takes longer than most tests, so they share one."""
 
@@ -54,6 +61,8 @@ class Browser:
             if text_of := SAID.get(answer.get("method", "")):
                 self.console.append(text_of(answer["params"]))
             if answer.get("id") == number:
+                if NAVIGATED in str(answer.get("error", "")):
+                    raise PageNavigated(NAVIGATED)
                 assert "result" in answer, answer
                 return answer["result"]
 
@@ -110,9 +119,16 @@ class Page:
     def wait(self, expression: str) -> None:
         """Until an expression is true in the page."""
         deadline = time.monotonic() + TIMEOUT
-        while self.value(expression) is not True:
+        while not self._true(expression):
             assert time.monotonic() < deadline, f"not true in time: {expression}"
             time.sleep(0.02)
+
+    def _true(self, expression: str) -> bool:
+        # A click that opens another page may do so while the expression is on its way: it is then not true yet.
+        try:
+            return self.value(expression) is True
+        except PageNavigated:
+            return False
 
     def click(self, x: float, y: float) -> None:
         """The left button, down and up."""
