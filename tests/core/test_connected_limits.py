@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.budget import Budget
-from harness.core.cycle import Phase
+from harness.core.cycle import Phase, Reading
 from harness.core.holding import next_hold
 from harness.core.judge import connected_findings, while_connected
 from harness.core.judge.connected_findings import bounds
@@ -17,7 +17,18 @@ from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core import test_while_connected as holds
 from tests.core.series import trial
-from tests.core.test_while_connected import CLIENTS, FDS, HEAP, MIB, OBJECTS, PLAIN, TASKS, freed, held
+from tests.core.test_while_connected import (
+    CLIENTS,
+    EVENTS,
+    FDS,
+    HEAP,
+    MIB,
+    OBJECTS,
+    PLAIN,
+    TASKS,
+    freed,
+    held,
+)
 
 BLOCKS, THREADS = Key("memory", "blocks"), Key("threads")
 WATCHED = 54.5  # seconds of a hold of 60 s that are judged: from the first reading after 5 s to the last one
@@ -41,6 +52,26 @@ def test_a_bounded_buffer_holds_so_much_for_each_client(
 ) -> None:
     pace = share * limit * times / WATCHED
     assert len(certain(one_hold(key, lambda t: pace * t, stalled=stalled))) == found
+
+
+@pytest.mark.parametrize(
+    ("each", "seconds", "found"),
+    [
+        (6, 45.0, 0),
+        (6, 50.0, 0),
+        (6, 52.0, 1),  # two more readings would have shown that 1,000 events fill it
+        (15.9, 50.0, 0),
+        (16.1, 50.0, 1),
+        (3, 60.0, 0),
+        (4.2, 60.0, 1),
+    ],
+)
+def test_a_buffer_of_a_thousand_events_may_be_several_blocks_for_each(
+    each: float, seconds: float, found: int
+) -> None:
+    """A dict of a few fields is six blocks. A service with such a history of 1,000 events, at 20 a second, was called
+    leaking after 45 seconds, in which it had gained more than 4,096 blocks for each client."""
+    assert len(certain(one_hold(BLOCKS, lambda t: each * EVENTS * t, seconds=seconds))) == found
 
 
 @pytest.mark.parametrize(
@@ -224,3 +255,39 @@ def test_growth_of_readers_is_reported_before_that_of_stalled_ones(monkeypatch: 
     for found in ([mute, read], [read, mute], [mixed, mute, read]):
         monkeypatch.setattr(while_connected, "screened", lambda _, found=found: found)
         assert certain(trial([], observations=[])) == [read]
+
+
+@pytest.mark.parametrize(
+    ("full", "steps", "events", "stopped"),
+    [
+        (53.0, 1.5, EVENTS, True),
+        (56.0, 1.5, EVENTS, False),  # fewer than three readings show it
+        (60.0, 1.5, EVENTS, False),
+        (53.0, 12.0, EVENTS, False),  # what rises every 12 seconds has paused before
+        (53.0, 1.5, 0.0, False),  # no events came either
+        (53.0, 1.5, None, True),
+    ],
+)
+def test_a_buffer_that_is_full_shortly_before_the_end_of_a_hold_has_stopped(
+    full: float, steps: float, events: float | None, stopped: bool
+) -> None:
+    read = []
+    for number in range(1, 40):
+        at = 1.5 * number
+        sent = (
+            None
+            if events is None
+            else int(CLIENTS * EVENTS * min(at, full) + CLIENTS * events * max(0, at - full))
+        )
+        level = 1e5 + CLIENTS * 120 * min(steps * (at // steps), full)
+        read.append(Reading(at, {BLOCKS: level}, sent))
+    assert while_connected._stopped(BLOCKS, read) is stopped
+
+
+@pytest.mark.parametrize(("events", "seconds"), [(20.0, 60.0), (17.0, 70.6), (16.1, 74.5), (15.9, 60.0)])
+def test_a_hold_is_a_little_longer_than_a_minute_if_a_customary_buffer_fills_in_that_time(
+    monkeypatch: pytest.MonkeyPatch, events: float, seconds: float
+) -> None:
+    """A service that sends 20 events a second sent 18 on a busy machine, and its leak was not decided."""
+    monkeypatch.setattr("tests.core.test_while_connected.EVENTS", events)
+    assert second_hold(monkeypatch, 22_000.0, events) == pytest.approx(seconds, abs=0.1)

@@ -140,6 +140,27 @@ HEALTHY: dict[str, tuple[Key, Level]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("behind", "most", "decided"), [(1.0, 6e3, True), (1.2, 6e3, True), (1.3, 6e3, False), (1.0, 1e3, False)]
+)
+def test_a_history_that_was_seen_full_with_readers_is_not_open_behind_stalled_ones(
+    behind: float, most: float, decided: bool
+) -> None:
+    """A service writes into the kernel's buffers for a stalled reader too, so its history of 1,000 events fills at the
+    same pace, and no two minutes are left to see it full again. What is queued for them would add to that pace, or
+    exceed what the history of a reader holds."""
+
+    def level(t: float, r: int, s: int) -> float:
+        return 68_000 + min(most, 6 * EVENTS * t) * r + behind * 6 * EVENTS * t * s
+
+    now, _ = watched(Key("memory", "blocks"), level)
+    last_of_readers = [o for o in now.observations if o.spec.stalled == 0][-1]
+    stalled = replace(last_of_readers.spec, stalled=CLIENTS, dwell=15.0)
+    now = replace(now, observations=tuple(o for o in now.observations if o.spec.stalled < CLIENTS))
+    now = replace(now, observations=(*now.observations, held(stalled, Key("memory", "blocks"), level, 90.0)))
+    assert (undecided(now) is None) == decided
+
+
 @pytest.mark.parametrize("name", list(HEALTHY))
 def test_healthy_services_with_bounded_buffers_have_no_finding(name: str) -> None:
     key, level = HEALTHY[name]

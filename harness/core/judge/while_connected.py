@@ -33,10 +33,16 @@ from harness.core.record import Trial
 from harness.core.stats.distributions import median
 
 EXTERNAL = Key("memory", "external-bytes")
+HEAP_BYTES, BLOCKS = Key("memory", "heap-bytes"), Key("memory", "blocks")
 # What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
 # a queue of 1,000 events of 1 kB is 1 MiB. Entries: 4,096, as for caches. The rest: one pool slot a client.
 LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
 LIMIT = 16.0
+# Events that a replay buffer or a queue customarily holds. An event may be several objects, or blocks of memory: a dict
+# of a few fields is six blocks, so 1,000 of them are 6,000. What is more than MAX_PER_EVENT of each event is no event
+# that is kept, but something else for which LIMITS must do.
+BUFFERED_EVENTS = 1000.0
+MAX_PER_EVENT = 16.0
 STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized for it
 # Growth per client from which on the first hold cycle is followed by a longer one.
 SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
@@ -50,6 +56,11 @@ MAX_SETTLE_SECONDS = 5.0
 MIN_READINGS = 4
 MIN_PACE_SHARE = 0.5  # share of the pace in the first half that growth must keep in the second
 LAST_SHARE = 0.15  # the last share of the time read, in which growth must continue as well
+# A count pauses where it rises by less than this share of its usual pace. Such a pause at the end of a hold is a full
+# buffer if it lasts for so many readings and is so many times as long as any earlier one.
+PAUSE_SHARE = 0.1
+MIN_PAUSE_STEPS = 2
+MIN_LONGER_PAUSE = 2.0
 MIN_FREED_SHARE = 0.5  # share of the growth that must be freed when the clients disconnect
 HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
@@ -59,6 +70,9 @@ NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 DOUBLING_RUNTIMES = ("go",)
 HEAP_GROWTH = 2.0
 WITHOUT_COLLECTOR = ("rust",)
+# Times the pace with readers, and times what they hold, that growth behind stalled readers may be to be the same buffer.
+MAX_SAME_PACE = 1.25
+MAX_SAME_SIZE = 1.05
 MAX_READERS_SHARE = 0.1  # share of the pace of growth behind stalled readers that readers may show
 
 
@@ -68,7 +82,8 @@ class Grown:
 
     clients: connected all that time; stalled: of them. events: that they received. lasting: it continued to the end of
     the hold, and was freed at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown
-    whether it was freed. hidden: more growth that may have reused pages which a collection had freed.
+    whether it was freed. hidden: more growth that may have reused pages which a collection had freed. fills: events
+    each reader had received so long before the end that a buffer which they filled would have been seen to stop.
     """
 
     key: Key
@@ -80,6 +95,7 @@ class Grown:
     lasting: bool
     cut: bool = False
     hidden: float = 0.0
+    fills: float = 0.0
 
     @property
     def per_client(self) -> float:
@@ -94,7 +110,21 @@ class Grown:
     @property
     def limit(self) -> float:
         """Growth per client beyond any bounded buffer."""
-        return LIMITS.get(self.key.unit, LIMIT) * (STALLED_LIMIT if self.stalled == self.clients else 1.0)
+        least = LIMITS.get(self.key.unit, LIMIT) * (STALLED_LIMIT if self.stalled == self.clients else 1.0)
+        return max(least, self._buffered())
+
+    def _buffered(self) -> float:
+        """What a customary buffer of events would hold per client, if growth is a few objects or blocks per event and
+        fewer events have arrived than fill it."""
+        readers = self.clients - self.stalled
+        if self.key.unit not in ("objects", "blocks") or readers <= 0 or self.events <= 0:
+            return 0.0
+        per_event = self.per_client / (self.events / readers)
+        return (
+            BUFFERED_EVENTS * per_event
+            if per_event <= MAX_PER_EVENT and self.fills < BUFFERED_EVENTS
+            else 0.0
+        )
 
     @property
     def pure(self) -> bool:
@@ -207,8 +237,9 @@ def grown(
                 released = _freed_later(seen, total, high, after)
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
-            total > 0 and released and (_continues(read, noise) or _with_events(key, settled)),
-            not seen.complete, hidden,
+            total > 0 and released and not _stopped(key, settled)
+            and (_continues(read, noise) or _with_events(key, settled)),
+            not seen.complete, hidden, _fills(seen, settled) / max(1, clients - stalled),
         )  # fmt: skip
 
 
@@ -259,6 +290,14 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
     return seen.ledger.events * min(1.0, (last.at - first.at) / max(1e-9, seen.ledger.seconds))
 
 
+def _fills(seen: Observation, read: Sequence[Reading]) -> float:
+    """Events from the start of a hold until so many readings before its last one as show that a buffer is full."""
+    last = read[-1 - MIN_PAUSE_STEPS]
+    if last.events is not None:
+        return float(last.events)
+    return seen.ledger.events * min(1.0, (last.at - seen.started) / max(1e-9, seen.ledger.seconds))
+
+
 def _is_judged(key: Key) -> bool:
     """Whether a key is judged. Totals and runtime counters are. Mappings and CPU time are not, because they follow the
     activity of the clients. Buffers outside the heap of a Node service are: they are counted exactly, and the size of
@@ -268,6 +307,49 @@ def _is_judged(key: Key) -> bool:
     if key.metric == "memory":
         return key in (MEMORY, EXTERNAL) or key.judged is Judged.EXACT
     return not key.kind
+
+
+def _stopped(key: Key, settled: Sequence[Reading]) -> bool:
+    """Whether an exact count no longer rose in the last readings, although events arrived as before.
+
+    A buffer of 1,000 events at 19 a second is full after 53 of 60 seconds, which is too late for ``_continues``. What
+    rises in steps paused before as well, so the last pause must be much longer than any other; or it is that of the
+    blocks of memory, whose larger ones are counted in bytes alone: a deque takes one for 64 entries.
+    """
+    if key.judged is not Judged.EXACT:
+        return False
+    steps, last, longest = _pauses(key, settled)
+    alone = steps >= MIN_PAUSE_STEPS and last >= MIN_LONGER_PAUSE * longest
+    if not alone and key == HEAP_BYTES:
+        blocks, since, before = _pauses(BLOCKS, settled)
+        alone = MIN_PAUSE_STEPS <= blocks <= steps and since >= MIN_LONGER_PAUSE * before
+        steps, last = blocks, since
+    if not alone:
+        return False
+    first, began, end = settled[0], settled[-1 - steps], settled[-1]
+    if first.events is None or began.events is None or end.events is None:
+        return True
+    usual = (end.events - first.events) / (end.at - first.at)
+    return end.events - began.events >= MIN_PACE_SHARE * usual * last
+
+
+def _pauses(key: Key, settled: Sequence[Reading]) -> tuple[int, float, float]:
+    """The readings and seconds at the end in which a count hardly rose, and the most seconds of an earlier pause. None
+    of a count that did not rise, or that is missing from a reading."""
+    if any(key not in r.levels for r in settled):
+        return 0, 0.0, 0.0
+    pace = (settled[-1].levels[key] - settled[0].levels[key]) / (settled[-1].at - settled[0].at)
+    pauses, steps = [0.0], 0
+    for before, after in pairwise(settled):
+        passed = after.at - before.at
+        if after.levels[key] - before.levels[key] < PAUSE_SHARE * pace * passed:
+            pauses[-1] += passed
+            steps += 1
+        else:
+            pauses.append(0.0)
+            steps = 0
+    *earlier, last = pauses
+    return (steps, last, max(earlier, default=0.0)) if pace > 0 else (0, 0.0, 0.0)
 
 
 def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
@@ -344,9 +426,53 @@ def open_growth(trial: Trial) -> list[Grown]:
     stalled_holds = [o for o in done if o.spec.stalled == o.spec.connections]
     seen = [readers[-1], stalled_holds[-1]] if readers and stalled_holds else done
     known = {one.key.metric for one in certain(trial)}
+    full = _full_buffers(trial, readers)
     return [
         one
         for o in seen
         for one in all_grown(trial, o)
-        if needs_longer_hold(one) and one.key.metric not in known and not is_granted(trial, one)
+        if needs_longer_hold(one)
+        and one.key.metric not in known
+        and not is_granted(trial, one)
+        and not _fits(o, one, full.get(one.key))
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _FullBuffer:
+    """What each reader's buffer holds once it is full, and the units per second at which it filled."""
+
+    size: float
+    pace: float
+
+
+def _full_buffers(trial: Trial, readers: Sequence[Observation]) -> dict[Key, _FullBuffer]:
+    """The buffers that grew with readers in a first hold and had stopped growing by the end of the last one."""
+    if len(readers) < 2:
+        return {}
+    grew = {one.key: one for seen in readers[:-1] for one in all_grown(trial, seen) if one.lasting}
+    return {
+        one.key: _FullBuffer(_held(readers[-1], one), grew[one.key].per_client / grew[one.key].seconds)
+        for one in all_grown(trial, readers[-1])
+        if not one.lasting and not one.cut and one.key in grew and one.seconds > grew[one.key].seconds
+    }
+
+
+def _held(seen: Observation, one: Grown) -> float:
+    """What was held per client at most, since it connected: what the first seconds of a hold added counts as well."""
+    return (
+        max(r.levels.get(one.key, 0.0) for r in seen.connected) - seen.levels.get(one.key, 0.0)
+    ) / one.clients
+
+
+def _fits(seen: Observation, one: Grown, full: _FullBuffer | None) -> bool:
+    """Whether growth in a hold is the buffer that was seen full with readers, behind stalled readers too.
+
+    A service writes into the kernel's buffers for a stalled reader as well, so its replay buffer fills at the same
+    pace. A queue for what they do not read would add to that.
+    """
+    if full is None:
+        return False
+    pace = full.pace * (1 + (MAX_SAME_PACE - 1) * one.stalled / one.clients)
+    held = _held(seen, one)
+    return held <= MAX_SAME_SIZE * full.size and one.per_client / one.seconds <= pace
