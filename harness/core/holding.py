@@ -80,10 +80,14 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
         return replace(step, stalled=clients // 2)
     # Each reading of a busy service takes long, so its first hold may have ended with too few of them.
     if done[-1].connected and not any(map(readable, done)):
-        return replace(step, stalled=clients // 2, dwell=min(left, LONGER_FACTOR * done[-1].spec.dwell))
+        return replace(
+            step, stalled=clients // 2, dwell=max(hold, min(left, LONGER_FACTOR * done[-1].spec.dwell))
+        )
     open_ = open_growth(trial)
     if not open_ and len(done) == 1 and _sparse(trial, done[0]):
-        return replace(step, stalled=clients // 2, dwell=min(left, LONGER_FACTOR * done[0].spec.dwell))
+        return replace(
+            step, stalled=clients // 2, dwell=max(hold, min(left, LONGER_FACTOR * done[0].spec.dwell))
+        )
     if (
         not open_
         and not any(o.spec.stalled == clients for o in done)

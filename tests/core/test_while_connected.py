@@ -437,6 +437,10 @@ def test_a_hold_with_too_few_readings_is_held_again_for_longer() -> None:
     short_of_time = next_hold(trial([], observations=[slow]), replace(PLAIN, phase=Phase.HOLD), 5.0, 7.0)
     assert short_of_time is not None
     assert short_of_time.dwell == 7.0
+    # CherryPy with ten threads was given a hold of -1.2 s, which the swarm refused, so a healthy service ended the run.
+    none_left = next_hold(trial([], observations=[slow]), replace(PLAIN, phase=Phase.HOLD), 5.0, -1.2)
+    assert none_left is not None
+    assert none_left.dwell == 5.0  # it does not fit, so the plan leaves it out
     assert next_hold(trial([], observations=[slow] * 5), replace(PLAIN, phase=Phase.HOLD), 5.0) is None
 
 
