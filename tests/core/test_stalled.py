@@ -267,3 +267,32 @@ def test_streams_that_stalled_are_not_said_to_have_failed() -> None:
     """They may have been answered, and the evidence then counts them as answered streams."""
     verdict = verdict_on(*(rare(n, 200 if n < 3 else 0) for n in range(6)))
     assert "600 of 1,200 streams stalled" in verdict.warnings
+
+
+@pytest.mark.parametrize(
+    ("answered", "unanswered", "events", "named"),
+    [
+        ((65, 5), (175, 45), (79, 37), True),
+        ((240, 5), (0, 45), (77, 37), False),
+        ((65, 0), (175, 50), (79, 0), False),
+    ],
+)
+def test_fewer_workers_than_clients_are_named_as_the_cause_of_a_stall(
+    answered: tuple[int, int], unanswered: tuple[int, int], events: tuple[int, int], named: bool
+) -> None:
+    """Puma with five threads, of which each serves one of 50 clients, was said to buffer. A service that answers all
+    its clients and sends them nothing has enough workers, and one that answers nobody any more has another fault."""
+    cycles = [
+        observation(
+            n, {FDS: 9.0}, opened=opened,
+            ledger={
+                "answered": answered[n], "unanswered": unanswered[n], "stalls": max(unanswered[n], opened // 2 + 1),
+                "events": events[n], "causes": {"stalled": opened // 2 + 1},
+            },
+        )
+        for n, opened in enumerate((300, 50))
+    ]  # fmt: skip
+    verdict = judge(trial([], observations=cycles))
+    assert verdict.outcome is Outcome.STALLED
+    assert ("50 clients at once were more than it serves" in verdict.advice) is named
+    assert "check that the handler sends as it goes" in verdict.advice

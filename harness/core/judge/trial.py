@@ -23,7 +23,7 @@ from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.retained import retention_of
-from harness.core.judge.stalled import EXHAUSTED, ran_out, stalled
+from harness.core.judge.stalled import EXHAUSTED, ran_out, served_in_part, stalled
 from harness.core.judge.unserved import advice_of, stopped_serving
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial
@@ -284,7 +284,13 @@ def _advice(
     if outcome is Outcome.STALLED and (advice := advice_of(trial)):
         return advice
     if outcome is Outcome.STALLED:
-        return "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
+        check = "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
+        if clients := served_in_part(trial):
+            return (
+                f"{clients} clients at once were more than it serves: if each stream needs a worker, pass "
+                f"--concurrency with the number of workers, or give it more; else {check}"
+            )
+        return check
     if outcome is Outcome.OVER_CEILING:
         return "the report lists what the idle service still holds; release it, or raise the ceiling in the budget file"
     if outcome is Outcome.INCONCLUSIVE and caveat:

@@ -70,7 +70,7 @@ NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 DOUBLING_RUNTIMES = ("go",)
 HEAP_GROWTH = 2.0
 WITHOUT_COLLECTOR = ("rust",)
-# Times the pace with readers, and times what they hold, that growth behind stalled readers may be to be the same buffer.
+# Times the pace with readers, and times what they hold: up to that, growth behind stalled readers is the same buffer.
 MAX_SAME_PACE = 1.25
 MAX_SAME_SIZE = 1.05
 MAX_READERS_SHARE = 0.1  # share of the pace of growth behind stalled readers that readers may show
