@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.core.cycle import CycleSpec, Observation, Phase
+from harness.core.judge.continuing import MIN_READINGS
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.while_connected import (
     COUNTER_SCREEN,
@@ -15,7 +16,6 @@ from harness.core.judge.while_connected import (
     LIMIT,
     LIMITS,
     MIN_FREED_SHARE,
-    MIN_READINGS,
     NOISE,
     SCREEN,
     SCREEN_LIMIT,

@@ -10,7 +10,7 @@ import pytest
 from harness.core.budget import Budget
 from harness.core.cycle import Phase, Reading
 from harness.core.holding import next_hold
-from harness.core.judge import connected_findings, while_connected
+from harness.core.judge import connected_findings, continuing, while_connected
 from harness.core.judge.connected_findings import bounds
 from harness.core.judge.while_connected import Grown, certain, grown, screened
 from harness.core.metric import Key
@@ -101,21 +101,21 @@ def test_the_first_quarter_of_a_hold_is_left_out_but_no_more_than_five_seconds(
 @pytest.mark.parametrize(("later", "continues"), [(0.48, False), (0.52, True)])
 def test_growth_keeps_half_its_pace(later: float, continues: bool) -> None:
     read = [(float(t), t if t <= 10 else 10 + later * (t - 10)) for t in range(21)]
-    assert while_connected._continues(read) is continues
+    assert continuing.continues(read) is continues
 
 
 @pytest.mark.parametrize(("peak", "continues"), [(21.9, True), (22.1, False)])
 def test_the_last_reading_is_the_highest_but_for_a_tenth(peak: float, continues: bool) -> None:
     read = [(float(t), float(t)) for t in range(21)]
     read[19] = (19.0, peak)
-    assert while_connected._continues(read) is continues
+    assert continuing.continues(read) is continues
 
 
 @pytest.mark.parametrize(("full", "continues"), [(18.2, False), (18.6, True), (20.0, True)])
 def test_a_buffer_that_became_full_shortly_before_the_end_is_a_buffer(full: float, continues: bool) -> None:
     """The last 15 % of the time must bring half of their share of the growth."""
     read = [(float(t), min(float(t), full)) for t in range(21)]
-    assert while_connected._continues(read) is continues
+    assert continuing.continues(read) is continues
 
 
 @pytest.mark.parametrize(("share", "lasting"), [(0.49, False), (0.51, True)])
@@ -281,7 +281,7 @@ def test_a_buffer_that_is_full_shortly_before_the_end_of_a_hold_has_stopped(
         )
         level = 1e5 + CLIENTS * 120 * min(steps * (at // steps), full)
         read.append(Reading(at, {BLOCKS: level}, sent))
-    assert while_connected._stopped(BLOCKS, read) is stopped
+    assert continuing.stopped(BLOCKS, read) is stopped
 
 
 @pytest.mark.parametrize(("events", "seconds"), [(20.0, 60.0), (17.0, 70.6), (16.1, 74.5), (15.9, 60.0)])
@@ -291,3 +291,39 @@ def test_a_hold_is_a_little_longer_than_a_minute_if_a_customary_buffer_fills_in_
     """A service that sends 20 events a second sent 18 on a busy machine, and its leak was not decided."""
     monkeypatch.setattr("tests.core.test_while_connected.EVENTS", events)
     assert second_hold(monkeypatch, 22_000.0, events) == pytest.approx(seconds, abs=0.1)
+
+
+@pytest.mark.parametrize(("full", "stops"), [(54.5, True), (70.0, False)])
+def test_bytes_that_come_in_steps_stop_with_the_blocks(full: float, stops: bool) -> None:
+    """A deque takes a block of 528 bytes for 64 entries, every three seconds, and such a block is counted in bytes
+    alone. A full buffer was left undecided because its last pause was not twice as long as those."""
+    read = []
+    for number in range(1, 40):
+        at = 1.5 * number
+        events = 20 * min(at, full)
+        levels = {BLOCKS: 6 * events * CLIENTS, HEAP: 528.0 * (events // 64) * CLIENTS}
+        read.append(Reading(at, levels, int(20 * at * CLIENTS)))
+    assert continuing.stopped(HEAP, read) is stops
+
+
+@pytest.mark.parametrize(("size", "stalled"), [(30, None), (1_000, CLIENTS)])
+def test_stalled_readers_are_held_after_a_full_history_only_where_their_buffers_fill(
+    size: int, stalled: int | None
+) -> None:
+    """Readers were seen to fill their history. Behind stalled ones it fills as fast, and a hold shows more only once
+    the kernel's buffers are full: with events of 30 bytes, a healthy service was left undecided for want of it."""
+    now, _ = holds.watched(BLOCKS, freed(68_000, lambda t: min(6_000.0, 120 * t)))
+    sized = [replace(o, ledger=replace(o.ledger, bytes=size * o.ledger.events)) for o in now.observations]
+    now = replace(now, observations=tuple(sized))
+    assert [o.spec.stalled for o in now.observations] == [CLIENTS // 2, 0, 0]
+    step = next_hold(now, replace(PLAIN, phase=Phase.HOLD), 5.0)
+    assert (step and step.stalled) == stalled
+
+
+def test_a_hold_that_was_cut_short_has_not_shown_a_full_buffer() -> None:
+    """Without the levels after the disconnect it is unknown what was held. Growth of the first holds is open."""
+    now, _ = holds.watched(BLOCKS, freed(68_000, lambda t: min(6_000.0, 120 * t)))
+    assert connected_findings.undecided(now) is None
+    *earlier, last = now.observations
+    cut = replace(last, levels={}, complete=False)
+    assert connected_findings.undecided(replace(now, observations=(*earlier, cut))) is not None

@@ -141,7 +141,8 @@ HEALTHY: dict[str, tuple[Key, Level]] = {
 
 
 @pytest.mark.parametrize(
-    ("behind", "most", "decided"), [(1.0, 6e3, True), (1.2, 6e3, True), (1.3, 6e3, False), (1.0, 1e3, False)]
+    ("behind", "most", "decided"),
+    [(1.0, 6e3, True), (1.0, 1.7e3, True), (1.2, 6e3, True), (1.3, 6e3, False), (1.0, 1e3, False)],
 )
 def test_a_history_that_was_seen_full_with_readers_is_not_open_behind_stalled_ones(
     behind: float, most: float, decided: bool

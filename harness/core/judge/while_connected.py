@@ -26,6 +26,13 @@ from types import MappingProxyType
 
 from harness.core.budget import line_for
 from harness.core.cycle import Observation, Phase, Reading
+from harness.core.judge.continuing import (
+    MIN_PAUSE_STEPS,
+    MIN_READINGS,
+    continues,
+    continues_with_events,
+    stopped,
+)
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import GARBAGE, UNKNOWN_GARBAGE
 from harness.core.metric import Judged, Key
@@ -33,7 +40,6 @@ from harness.core.record import Trial
 from harness.core.stats.distributions import median
 
 EXTERNAL = Key("memory", "external-bytes")
-HEAP_BYTES, BLOCKS = Key("memory", "heap-bytes"), Key("memory", "blocks")
 # What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
 # a queue of 1,000 events of 1 kB is 1 MiB. Entries: 4,096, as for caches. The rest: one pool slot a client.
 LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
@@ -53,14 +59,6 @@ COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
 # Share of a hold, from its start, in which connections are set up and first buffers are allocated.
 SETTLE_SHARE = 0.25
 MAX_SETTLE_SECONDS = 5.0
-MIN_READINGS = 4
-MIN_PACE_SHARE = 0.5  # share of the pace in the first half that growth must keep in the second
-LAST_SHARE = 0.15  # the last share of the time read, in which growth must continue as well
-# A count pauses where it rises by less than this share of its usual pace. Such a pause at the end of a hold is a full
-# buffer if it lasts for so many readings and is so many times as long as any earlier one.
-PAUSE_SHARE = 0.1
-MIN_PAUSE_STEPS = 2
-MIN_LONGER_PAUSE = 2.0
 MIN_FREED_SHARE = 0.5  # share of the growth that must be freed when the clients disconnect
 HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
@@ -82,8 +80,8 @@ class Grown:
 
     clients: connected all that time; stalled: of them. events: that they received. lasting: it continued to the end of
     the hold, and was freed at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown
-    whether it was freed. hidden: more growth that may have reused pages which a collection had freed. fills: events
-    each reader had received so long before the end that a buffer which they filled would have been seen to stop.
+    whether it was freed. hidden: more growth that may have reused pages which a collection had freed. received: events
+    of each reader until two readings before the end; a buffer that holds no more of them was seen to be full.
     """
 
     key: Key
@@ -95,7 +93,7 @@ class Grown:
     lasting: bool
     cut: bool = False
     hidden: float = 0.0
-    fills: float = 0.0
+    received: float = 0.0
 
     @property
     def per_client(self) -> float:
@@ -122,7 +120,7 @@ class Grown:
         per_event = self.per_client / (self.events / readers)
         return (
             BUFFERED_EVENTS * per_event
-            if per_event <= MAX_PER_EVENT and self.fills < BUFFERED_EVENTS
+            if per_event <= MAX_PER_EVENT and self.received < BUFFERED_EVENTS
             else 0.0
         )
 
@@ -237,9 +235,9 @@ def grown(
                 released = _freed_later(seen, total, high, after)
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
-            total > 0 and released and not _stopped(key, settled)
-            and (_continues(read, noise) or _with_events(key, settled)),
-            not seen.complete, hidden, _fills(seen, settled) / max(1, clients - stalled),
+            total > 0 and released and not stopped(key, settled)
+            and (continues(read, noise) or continues_with_events(key, settled)),
+            not seen.complete, hidden, _received(seen, settled) / max(1, clients - stalled),
         )  # fmt: skip
 
 
@@ -290,7 +288,7 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
     return seen.ledger.events * min(1.0, (last.at - first.at) / max(1e-9, seen.ledger.seconds))
 
 
-def _fills(seen: Observation, read: Sequence[Reading]) -> float:
+def _received(seen: Observation, read: Sequence[Reading]) -> float:
     """Events from the start of a hold until so many readings before its last one as show that a buffer is full."""
     last = read[-1 - MIN_PAUSE_STEPS]
     if last.events is not None:
@@ -307,77 +305,6 @@ def _is_judged(key: Key) -> bool:
     if key.metric == "memory":
         return key in (MEMORY, EXTERNAL) or key.judged is Judged.EXACT
     return not key.kind
-
-
-def _stopped(key: Key, settled: Sequence[Reading]) -> bool:
-    """Whether an exact count no longer rose in the last readings, although events arrived as before.
-
-    A buffer of 1,000 events at 19 a second is full after 53 of 60 seconds, which is too late for ``_continues``. What
-    rises in steps paused before as well, so the last pause must be much longer than any other; or it is that of the
-    blocks of memory, whose larger ones are counted in bytes alone: a deque takes one for 64 entries.
-    """
-    if key.judged is not Judged.EXACT:
-        return False
-    steps, last, longest = _pauses(key, settled)
-    alone = steps >= MIN_PAUSE_STEPS and last >= MIN_LONGER_PAUSE * longest
-    if not alone and key == HEAP_BYTES:
-        blocks, since, before = _pauses(BLOCKS, settled)
-        alone = MIN_PAUSE_STEPS <= blocks <= steps and since >= MIN_LONGER_PAUSE * before
-        steps, last = blocks, since
-    if not alone:
-        return False
-    first, began, end = settled[0], settled[-1 - steps], settled[-1]
-    if first.events is None or began.events is None or end.events is None:
-        return True
-    usual = (end.events - first.events) / (end.at - first.at)
-    return end.events - began.events >= MIN_PACE_SHARE * usual * last
-
-
-def _pauses(key: Key, settled: Sequence[Reading]) -> tuple[int, float, float]:
-    """The readings and seconds at the end in which a count hardly rose, and the most seconds of an earlier pause. None
-    of a count that did not rise, or that is missing from a reading."""
-    if any(key not in r.levels for r in settled):
-        return 0, 0.0, 0.0
-    pace = (settled[-1].levels[key] - settled[0].levels[key]) / (settled[-1].at - settled[0].at)
-    pauses, steps = [0.0], 0
-    for before, after in pairwise(settled):
-        passed = after.at - before.at
-        if after.levels[key] - before.levels[key] < PAUSE_SHARE * pace * passed:
-            pauses[-1] += passed
-            steps += 1
-        else:
-            pauses.append(0.0)
-            steps = 0
-    *earlier, last = pauses
-    return (steps, last, max(earlier, default=0.0)) if pace > 0 else (0, 0.0, 0.0)
-
-
-def _with_events(key: Key, settled: Sequence[Reading]) -> bool:
-    """Whether growth continued with the events rather than the seconds: a busy service sends events in bursts, and may
-    retain something for each."""
-    pairs = [(float(r.events), r.levels[key]) for r in settled if r.events is not None and key in r.levels]
-    return len(pairs) >= MIN_READINGS and pairs[-1][0] > pairs[0][0] and _continues(pairs)
-
-
-def _continues(read: Sequence[tuple[float, float]], noise: float = 0.0) -> bool:
-    """Whether the second half grew at the pace of the first, and the last reading is the highest, apart from noise.
-    noise: units by which the growth of the second half may be too small, because an allocator takes whole arenas."""
-    middle = (read[0][0] + read[-1][0]) / 2
-    at, level = min(read, key=lambda one: abs(one[0] - middle))
-    before = (level - read[0][1]) / max(1e-9, at - read[0][0])
-    rest = max(1e-9, read[-1][0] - at)
-    after = (read[-1][1] - level) / rest
-    total = read[-1][1] - read[0][1]
-    highest = max(level for _, level in read)
-    if not (
-        after > 0 and after + noise / rest >= MIN_PACE_SHARE * before and highest - read[-1][1] <= 0.1 * total
-    ):
-        return False
-    # A buffer that became full shortly before the end has not grown since. At least two intervals are compared, because
-    # a busy service may send nothing between two readings.
-    end = min(read[-1][0] - LAST_SHARE * (read[-1][0] - read[0][0]), read[-3][0])
-    before_end = max(level for at, level in read if at <= end)
-    return read[-1][1] - before_end >= MIN_PACE_SHARE * LAST_SHARE * total
 
 
 def screened(trial: Trial) -> list[Grown]:
