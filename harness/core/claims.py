@@ -152,17 +152,23 @@ def _later(claim: Claim, measured: Measured) -> tuple[Conclusion, str]:
         fewer = len(lives[1]) > len(lives[0]) and not lives[0]
         return (Conclusion.CONFIRMED if fewer else Conclusion.NOT_SHOWN), text
     ratio, low, high = tested
+    conclusion, remark = _by_ratio(low, high, need)
+    # The ratio comes first because it decides: where every run crashed, the shares alone would look like a refutation.
     text = (
-        f"{'; '.join(shares)}; {first} took {ratio:.2f} times as long to crash as {second} "
-        f"(95 %: {low:.2f} to {high:.2f})"
+        f"{first} took {ratio:.2f} times as long to crash as {second} (95 %: {low:.2f} to {high:.2f}){remark}"
     )
+    return conclusion, "; ".join([text, *shares])
+
+
+def _by_ratio(low: float, high: float, repeats: int) -> tuple[Conclusion, str]:
+    """What the interval of a ratio of times to a crash shows, and a remark that follows it."""
     if low > 1:
-        return Conclusion.CONFIRMED, text
+        return Conclusion.CONFIRMED, ""
     if high < 1:
-        return Conclusion.REFUTED, f"{text}: it crashed sooner"
-    if need >= 20:
-        return Conclusion.REFUTED, f"{text}: no difference over {need} repeats"
-    return Conclusion.NOT_SHOWN, f"{text}: the interval holds 1, more repeats would narrow it"
+        return Conclusion.REFUTED, ": it crashed sooner"
+    if repeats >= 20:
+        return Conclusion.REFUTED, f": no difference over {repeats} repeats"
+    return Conclusion.NOT_SHOWN, ": the interval contains 1, more repeats would narrow it"
 
 
 def _proportional(claim: Claim, measured: Measured) -> tuple[Conclusion, str]:
