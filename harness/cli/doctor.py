@@ -169,4 +169,4 @@ def command() -> None:
     if bad:
         out.print(f"{bad} to fix")
         raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)
-    out.print("all checks passed: try `harness reproduce`", markup=False)
+    out.print("all checks passed; next: harness guard --help", markup=False)

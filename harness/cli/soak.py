@@ -18,7 +18,13 @@ SLACK = 600.0  # seconds beyond the duration after which a hanging cycle ends th
 
 
 @click.command("soak", cls=Resumable, short_help="load a service for hours; can be resumed")
-@click.option("--duration", type=TIME, required=True, metavar="TIME", help="How long: 30s, 20m, 8h.")
+@click.option(
+    "--duration",
+    type=TIME,
+    required=True,
+    metavar="TIME",
+    help="How long: 30s, 20m, 8h. Not needed with --resume.",
+)
 @click.option(
     OPTION,
     metavar="RUN",

@@ -37,7 +37,7 @@ from harness.report.nouns import (
     unit_of,
 )
 from harness.report.place_facts import holder_fact, place, relative, unplaced_fact, unread_fact, where_fact
-from harness.report.words import METRIC_WORD, number, span
+from harness.report.words import METRIC_WORD, about, number, span
 
 MIN_SECONDS = 0.05  # seconds: less would be shown as 0.0 s
 MAX_ALSO = 4  # findings beside the first that are named
@@ -50,6 +50,12 @@ HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "external-bytes"), (
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 # A metric with its kind within a sentence of the judge's own.
 _KIND = re.compile(rf"(?<![\w/.-])(?:{'|'.join(METRIC_WORD)})/[a-z][\w-]{{0,60}}(?::\d{{1,5}})?")
+# An outcome beside the one in the headline, as a noun: "also leaking" would have no subject.
+LESSER = {
+    Outcome.LEAKING: "a leak",
+    Outcome.OVER_CEILING: "a level above its ceiling",
+    Outcome.STALLED: "a stall",
+}
 _SIGNALS_WITHOUT_MESSAGE = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL")
 _EXPLAINED_BY_LOG = (Outcome.UNREADY, Outcome.STALLED, Outcome.CRASHED, Outcome.INFRASTRUCTURE)
 
@@ -225,7 +231,7 @@ def _also(verdict: Verdict) -> Fact | None:
     text = ", ".join(parts) + (f" per {unit}" if unit else "")
     if len(rest) > MAX_ALSO:
         text += f", and {counted(len(rest) - MAX_ALSO, 'more metric')}"
-    lesser = [outcome.value for outcome in verdict.also]
+    lesser = [LESSER.get(outcome, outcome.value) for outcome in verdict.also]
     return Fact("also", "; ".join(part for part in (text, ", ".join(lesser)) if part))
 
 
@@ -243,10 +249,10 @@ def _reached(exhausts: Exhaustion) -> str:
             meanwhile = (
                 f"while {counted(exhausts.clients, 'client')} stay{'s' * (exhausts.clients == 1)} connected"
             )
-        return f"{ceiling} after about {span(seconds or 0.0)}, {meanwhile}"
+        return f"{ceiling} after {about(seconds or 0.0)}, {meanwhile}"
     more = counted(number(round(exhausts.after_connections)), "more connection")
     # A forecast of less than a second is not worth a number.
-    soon = f", about {span(seconds)} at the pace of this load" if seconds and seconds >= 1 else ""
+    soon = f", {about(seconds)} at the pace of this load" if seconds and seconds >= 1 else ""
     return f"{ceiling} after {more}{soon}"
 
 
@@ -269,7 +275,8 @@ def _bounds(verdict: Verdict) -> Fact | None:
     if not per_stream and not per_hour:
         return None
     text = f"{', '.join(per_stream)} per {driver(main.unit) if main else 'connection'}" if per_stream else ""
-    return Fact("bounds", "; ".join(part for part in (text, ", ".join(per_hour)) if part))
+    # "At most": without it "112 descriptors per hour" reads as growth that was measured.
+    return Fact("bounds", "at most " + "; ".join(part for part in (text, ", ".join(per_hour)) if part))
 
 
 def _also_bounded(verdict: Verdict) -> Fact | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from harness.core.sample import Sample
 from harness.core.units import counted
 
 PLAIN_EVERY = 5.0  # seconds between two lines where there is no terminal to rewrite
+MAX_NOTE, MAX_PLAIN_NOTE = 78, 160  # characters of a note on a terminal of 80 columns, and on anything else
+_NUMBER = re.compile(r"\d+")
 
 
 class LiveView:
@@ -48,14 +51,16 @@ class LiveView:
             line += f"  {counted(str(sample.fds), 'fd')}  {counted(str(sample.threads), 'thread')}  {memory}"
         if note:
             # On a terminal of 80 columns the note has a line of its own.
-            line += ("\n" if self._live else "") + f"  {terminal(note, 78)}"
+            line += f"\n  {terminal(note, MAX_NOTE)}" if self._live else f"  {terminal(note, MAX_PLAIN_NOTE)}"
+        shown = (name, _NUMBER.sub("", note))
         # A progress line that cannot be written (full disk, closed stream) must not end the run.
         try:
             if self._live:
                 self._live.update(Text(line))
-            # A new note is printed at once, because it says why the run takes longer.
-            elif time.monotonic() - self._last >= PLAIN_EVERY or (name, note) != self._last_shown:
-                self._last, self._last_shown = time.monotonic(), (name, note)
+            # A new note is printed at once, because it says why the run takes longer. A note whose numbers alone
+            # have changed is not new: a wait of 60 s would otherwise print a line for each of its readings.
+            elif time.monotonic() - self._last >= PLAIN_EVERY or shown != self._last_shown:
+                self._last, self._last_shown = time.monotonic(), shown
                 self._console.print(Text(line), soft_wrap=True)
         except (OSError, SystemExit):
             self._quiet = True

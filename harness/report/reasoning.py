@@ -41,7 +41,7 @@ def reasoning(trial: Trial, only: str = "") -> Iterator[str]:
             yield f"  levels    {levels(key, read)}"
             yield from _drivers(key, one, read)
         yield f"  rule      {one.why}"
-        yield f"  change    {change(trial, key, one)}"
+        yield f"  otherwise {change(trial, key, one)}"
 
 
 def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
@@ -65,7 +65,7 @@ def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
             status, rule = "undecided", f"{grew}, which a bounded buffer of {limit} could explain"
             change = f"leaking if a longer --hold shows more than {limit}, bounded if it stops"
         else:
-            stopped = f"{grew}, and did not go on to the end of the hold, or remained after they left"
+            stopped = f"{grew}, and did not go on to the end of the hold, or remained after they disconnected"
             rule = (
                 "did not grow"
                 if one.total <= 0
@@ -74,11 +74,13 @@ def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
                 else f"{grew}, as first buffers do"
             )
             status, rule = "bounded", f"{rule} (last hold)"
-            change = f"leaking if it had grown until they left, by more than {limit}, and been freed then"
+            change = (
+                f"leaking if it had grown until they disconnected, by more than {limit}, and been freed then"
+            )
         yield f"{key} while clients stay connected: {status}"
         yield from _held_levels(trial, key)
         yield f"  rule      {rule}"
-        yield f"  change    {change}"
+        yield f"  otherwise {change}"
 
 
 def _held_levels(trial: Trial, key: Key) -> Iterator[str]:
@@ -92,7 +94,7 @@ def _held_levels(trial: Trial, key: Key) -> Iterator[str]:
         kind = "clients, some of them stalled" if stalled else "readers"
         kind = "stalled readers" if stalled == clients else kind
         seconds = (seen.ended if seen.load_ended is None else seen.load_ended) - seen.started
-        after = f"; {_written(key, seen.levels[key])} after they left" if key in seen.levels else ""
+        after = f"; {_written(key, seen.levels[key])} after they disconnected" if key in seen.levels else ""
         yield f"  {label:9} {_listed(key, read)} with {clients} {kind} in {span(seconds)}{after}"
         label = ""
 
@@ -142,7 +144,7 @@ def _drivers(key: Key, one: Assessed, read: Series) -> Iterator[str]:
         rate = total / math.fsum(read.column(factor))
         chosen = " (chosen)" if factor == one.factor and one.status in ("leaking", "suspected") else ""
         label = "drivers" if index == 0 else ""
-        yield f"  {label:9} {quantity(key.metric, key.kind, rate)} per {words}: explains {share:.0%}{chosen}"
+        yield f"  {label:9} {quantity(key.metric, key.kind, rate)} per {words}: explains {100 * share:.0f} %{chosen}"
 
 
 def change(trial: Trial, key: Key, one: Assessed) -> str:

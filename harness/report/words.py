@@ -55,6 +55,15 @@ def size(value: float) -> str:
     return f"{number(value)} B"
 
 
+def about(seconds: float) -> str:
+    """An estimated time: ``about 40 s``, ``about 4 min``, ``about 2 h 5 min``: no more digits than it is worth."""
+    if 1 <= seconds < 120:
+        return f"about {seconds:.0f} s"
+    if 120 <= seconds < 3600:
+        return f"about {round(seconds / 60)} min"
+    return f"about {span(seconds)}"
+
+
 def span(seconds: float) -> str:
     """A length of time: ``0.4 s``, ``12.3 s``, ``4 min 10 s``, ``2 h 5 min``."""
     if seconds < 120:

@@ -24,7 +24,7 @@ def test_a_leak_names_its_levels_the_driver_chosen_and_how_well_each_explains() 
     assert text.startswith("fds: leaking\n  levels    ")
     assert "→ 1,210, " in text
     assert "  drivers   1.00 descriptor per " in text
-    assert "explains 100% (chosen)" in text
+    assert "explains 100 % (chosen)" in text
     assert text.count("(chosen)") == 1
     assert "  rule      rose with its driver in all " in text
     assert '"fds" = "…/connection"' in text
@@ -35,7 +35,7 @@ def test_a_pass_reports_the_smallest_detectable_leak_and_names_no_driver() -> No
     assert "fds: bounded" in text
     assert "  levels    10 in all of " in text
     assert "drivers" not in text
-    assert "  change    not bounded if descriptors had grown by 3" in text
+    assert "  otherwise not bounded if descriptors had grown by 3" in text
 
 
 def test_too_little_states_how_many_streams_would_decide() -> None:

@@ -737,10 +737,12 @@ def test_the_explanation_of_a_run_has_what_was_measured_while_clients_stayed_con
     seen, _ = watched(HEAP, freed(4e6, lambda seconds: 20_000 * seconds))
     lines = list(reasoning(seen))
     assert lines[0] == "memory/heap-bytes while clients stay connected: leaking"
-    assert f"with {CLIENTS} clients, some of them stalled in 5.0 s; 3.81 MiB after they left" in lines[1]
+    assert (
+        f"with {CLIENTS} clients, some of them stalled in 5.0 s; 3.81 MiB after they disconnected" in lines[1]
+    )
     assert any(f"with {CLIENTS} readers in " in line for line in lines)
     rule, change = (
-        next(line for line in lines if line.startswith(f"  {label}")) for label in ("rule", "change")
+        next(line for line in lines if line.startswith(f"  {label}")) for label in ("rule", "otherwise")
     )
     assert findings(seen)[0].explanation in rule
     assert rule.endswith("a bounded buffer may hold 1.05 MB heap per client")

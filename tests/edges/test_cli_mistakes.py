@@ -406,5 +406,5 @@ def test_explain_prints_the_reasoning_of_every_trial() -> None:
     done = harness_here(ROOT, "explain", ROOT / "reports" / "sample", "--metric", "fds/eventfd")
     assert done.returncode == 0, done.stderr
     assert "fds/eventfd: leaking" in done.stdout
-    assert "explains 100% (chosen)" in done.stdout
+    assert "explains 100 % (chosen)" in done.stdout
     assert "  rule      " in done.stdout

@@ -310,7 +310,7 @@ def test_a_flame_graph_shows_the_widest_frames_each_beside_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.9, ""), (1.0, ", about 1.0 s at the pace of this load"), (None, "")]
+    ("seconds", "text"), [(0.9, ""), (1.0, ", about 1 s at the pace of this load"), (None, "")]
 )
 def test_the_time_to_a_limit_is_stated_from_one_second_on(seconds: float | None, text: str) -> None:
     limit = facts._reached(Exhaustion("RLIMIT_NOFILE", 1024.0, 900.0, seconds))

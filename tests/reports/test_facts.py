@@ -372,7 +372,7 @@ def finding(metric: str, kind: str, value: float | None, per: str = "connection"
 @pytest.mark.parametrize(
     ("rest", "also", "text"),
     [
-        ([], (), None), ([], (Outcome.STALLED,), "stalled"),
+        ([], (), None), ([], (Outcome.STALLED,), "a stall"),
         ([finding("threads", "", 2.0)], (), "2 threads per connection"),
         (
             [finding("memory", "anonymous", None), finding("threads", "", 2.0), finding("tasks", "", 1.5)], (),
@@ -381,11 +381,12 @@ def finding(metric: str, kind: str, value: float | None, per: str = "connection"
         (
             [finding("threads", "", 2.0), finding("tasks", "", 1.5, "event"), finding("fds", "", None)],
             (Outcome.STALLED,),
-            "2 threads per connection, 1.50 tasks, descriptor over its ceiling per event; stalled",
+            "2 threads per connection, 1.50 tasks, descriptor over its ceiling per event; a stall",
         ),
         (
             [finding("threads", "", float(n)) for n in range(2, 8)], (Outcome.STALLED, Outcome.OVER_CEILING),
-            "2 threads, 3 threads, 4 threads, 5 threads per connection, and 2 more metrics; stalled, over-ceiling",
+            "2 threads, 3 threads, 4 threads, 5 threads per connection, and 2 more metrics; "
+            "a stall, a level above its ceiling",
         ),
     ],
 )  # fmt: skip
@@ -411,7 +412,8 @@ def test_bounds_of_well_known_metrics_are_reported_per_stream_and_per_hour() -> 
     found = facts._bounds(verdict)
     assert found is not None
     assert found.text == (
-        "0.002 threads, 0.50 objects per answered stream; 2.00 descriptors per hour, 1 MB anonymous memory per hour"
+        "at most 0.002 threads, 0.50 objects per answered stream; 2.00 descriptors per hour, "
+        "1 MB anonymous memory per hour"
     )
     assert facts._bounds(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:2])) is None
 

@@ -124,17 +124,20 @@ def test_progress_on_a_stream_that_is_no_terminal_is_a_line_now_and_then(
         view.show("guard", 17.0, "load", 3, 300, replace(sample, rss=None, fds=2), "suspected")
         view.show("guard", 18.0, "load", 3, 300, replace(sample, gap="gone"), "suspected: more")
         view.show("soak", 19.0, "idle", 4, 0, None, "suspected: more")
+        view.show("soak", 20.0, "idle", 4, 0, None, "waiting 1 of 60 s")
+        view.show("soak", 21.0, "idle", 5, 0, None, "waiting 12 of 60 s")
     assert stream.getvalue().splitlines() == [
         "guard    12.3 s  cycle 3  load          1 stream  1 fd  3 threads  5 MiB",
         "guard    17.0 s  cycle 3  load        300 streams  2 fds  3 threads  ? MiB  suspected",
         "guard    18.0 s  cycle 3  load        300 streams  suspected: more",
         "soak     19.0 s  cycle 4  idle          0 streams  suspected: more",
+        "soak     20.0 s  cycle 4  idle          0 streams  waiting 1 of 60 s",
     ]
     stream.truncate(0)
     with LiveView(Console(file=stream, width=300)) as view:
         view.show("n" * 90, 1.0, "load", 1, 1, None, "x" * 200)
     line = stream.getvalue().strip("\0\n")
-    assert line.count("x") == 77, "a note has 78 characters at most, the last of which says that it was cut"
+    assert line.count("x") == 159, "a note has 160 characters at most, the last of which says that it was cut"
     assert line.startswith("n" * 39 + "…")
     quiet = io.StringIO()
     with LiveView(Console(file=quiet), quiet=True) as view:
