@@ -113,6 +113,20 @@ def short_dwell_cycle(trial: Trial, goal: Goal, phase: Phase) -> CycleSpec:
     return replace(step, dwell=min(goal.dwell, max(MIN_DWELL, FIRST_EVENTS * max(slowest))))
 
 
+def count_at_once(trial: Trial, goal: Goal) -> CycleSpec:
+    """A cycle that counts the clients that the service serves at once: all of them stay as long as they can, whatever
+    they receive."""
+    size = max(1, min(goal.concurrency, goal.connections))
+    step = ordinary_cycle(trial, goal, Phase.WARMUP)
+    return replace(step, connections=size, concurrency=size, events=0, disconnect="fin")
+
+
+def with_fewer_at_once(goal: Goal, clients: int) -> Goal:
+    """The same load with fewer clients at once. The cycles have as many bursts as before, and last about as long."""
+    bursts = goal.connections / max(1, goal.concurrency)
+    return replace(goal, concurrency=clients, connections=max(clients, round(bursts * clients)))
+
+
 def idle_control(trial: Trial, goal: Goal) -> CycleSpec:
     """A control without clients, as long as a load."""
     step = ordinary_cycle(trial, goal, Phase.IDLE)

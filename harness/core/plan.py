@@ -29,6 +29,7 @@ from harness.core.distinguish import (
 )
 from harness.core.holding import next_hold
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.at_once import as_served, at_once, must_count
 from harness.core.judge.bounds import bounds
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import assess_counts
@@ -70,6 +71,18 @@ def next_step(trial: Trial, goal: Goal) -> Step:
     seen = trial.observations
     if seen and not seen[-1].complete:
         return Stop("the last cycle was cut short")
+    if goal.vary and must_count(trial):
+        return design.count_at_once(trial, goal)
+    fewer = at_once(trial) if goal.vary else None
+    if fewer is None:
+        return _next_step(trial, goal)
+    step = _next_step(as_served(trial), design.with_fewer_at_once(goal, fewer.clients))
+    return replace(step, index=len(seen)) if isinstance(step, CycleSpec) else step
+
+
+def _next_step(trial: Trial, goal: Goal) -> Step:
+    """The next step of a trial whose clients are no more than the service serves at once."""
+    seen = trial.observations
     step = warm_up(trial, goal) or _next_control(trial, goal) or _next_load(trial, goal)
     if isinstance(step, CycleSpec) and not goal.endless:
         # Whatever a cycle is for, it is no larger than what the service withstands.

@@ -13,6 +13,7 @@ from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.limit import limit_of, limited
 from harness.core.judge.moments import moments
+from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core.series import FDS, observation, trial
 
@@ -164,3 +165,20 @@ def test_a_pool_as_large_as_the_load_is_wide_is_none() -> None:
     )
     seen = trial([], observations=[first, later], initial={FDS: 10.0}, retention=60.0)
     assert "in step with" not in assess_counts(seen)[FDS].why
+
+
+@pytest.mark.parametrize(("answered", "found"), [(5, False), (40, False), (95, True)])
+def test_threads_that_wait_for_a_lock_are_no_leak_of_the_streams_that_got_it(
+    answered: int, found: bool
+) -> None:
+    """A server of 100 threads, which waited for a lock that one stream at a time held, was said to leak 24.75 threads
+    for each of four answers. Its clients left, and its threads still waited."""
+    key = Key("threads")
+    counts = {"opened": 100, "answered": answered, "unanswered": 100 - answered, "stalls": 100 - answered}
+    first = observation(0, {key: 105.0}, phase=Phase.WARMUP, opened=100, ledger=counts)
+    later = [
+        observation(i, {key: 105.0}, ledger={"opened": 300, "answered": 1, "unanswered": 299, "stalls": 299})
+        for i in (1, 2)
+    ]
+    seen = trial([], observations=[first, *later], initial={key: 5.0}, retention=60.0)
+    assert ("in step with" in assess_counts(seen)[key].why) is found

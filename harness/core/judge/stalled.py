@@ -9,26 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.cycle import Observation, Phase
+from harness.core.judge.at_once import (
+    MAX_UNANSWERED_SHARE,
+    MIN_STALLED_SHARE,
+    served_in_part,
+    stalled_streams,
+    unanswered_streams,
+)
 from harness.core.judge.signature import find
 from harness.core.record import Trial
 from harness.core.units import counted
 
-MIN_STALLED_SHARE = 0.5  # of the streams of a cycle that must have stalled
 EXHAUSTED = ("emfile", "zeromq-epoll-emfile", "thread-exhaustion")  # signatures
 MAX_LINE = 120  # characters of a line of the log
-MAX_UNANSWERED_SHARE = 0.02  # of the streams of a service that answers, and only sends no event
-CONNECT_TIMEOUT = "timeout"  # the cause of a stream whose connection the kernel gave up (harness.http.causes)
 
 
 def stalled(trial: Trial) -> str | None:
     """Why the service counts as stalled, or None. A cycle in which the broker was silenced on purpose, and
     one whose clients did not wait for an event, prove nothing."""
     loaded = _loads(trial)
-    stalled_cycles = [o for o in loaded if _stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened]
+    stalled_cycles = [o for o in loaded if stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened]
     if not stalled_cycles or answered_without_event(trial):
         return None
     opened = sum(o.ledger.opened for o in loaded)
-    silent = sum(_stalled_streams(o) for o in loaded)
+    silent = sum(stalled_streams(o) for o in loaded)
     events = sum(o.ledger.events for o in loaded)
     share = f"{silent} of {counted(opened, 'stream')} stalled"
     if not events:
@@ -57,9 +61,9 @@ def answered_without_event(trial: Trial) -> int:
     loads = [o for o in _loads(trial) if o.spec.events]
     opened = sum(o.ledger.opened for o in loads)
     answered = sum(o.ledger.answered or 0 for o in loads)
-    unanswered = sum(o.ledger.unanswered + o.ledger.causes.get(CONNECT_TIMEOUT, 0) for o in loads)
+    unanswered = unanswered_streams(loads)
     known = all(o.ledger.answered is not None for o in loads)  # not in a record of an older harness
-    rare = all(_stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened for o in loads)
+    rare = all(stalled_streams(o) >= MIN_STALLED_SHARE * o.ledger.opened for o in loads)
     if not loads or not known or not rare or unanswered > MAX_UNANSWERED_SHARE * opened:
         return 0
     # A service that sent events and has none left has stopped. A client that waits for more than one event may have got
@@ -70,17 +74,11 @@ def answered_without_event(trial: Trial) -> int:
     return min(answered, sum(o.ledger.stalls for o in loads))
 
 
-def served_in_part(trial: Trial) -> int:
-    """The number of clients at once of which a service served some in each load, and never answered others: it may have
-    a worker for each stream, and fewer of them. 0 for any other service. Puma with 5 threads answered 356 of 1,650
-    streams of 50 clients at once.
-    """
+def more_than_served(trial: Trial) -> int:
+    """The number of clients at once of which a service served some in each load, and never answered others. 0 for any
+    other service."""
     loads = _loads(trial)
-    if not loads or not all((o.ledger.answered or 0) and o.ledger.events for o in loads):
-        return 0
-    stalls = sum(_stalled_streams(o) for o in loads)
-    unanswered = sum(o.ledger.unanswered + o.ledger.causes.get(CONNECT_TIMEOUT, 0) for o in loads)
-    if unanswered < MIN_STALLED_SHARE * stalls:
+    if not served_in_part(loads):
         return 0
     return max(min(o.spec.concurrency, o.spec.connections) for o in loads)
 
@@ -98,11 +96,6 @@ def ran_out(trial: Trial) -> str | None:
     if found is None or found.signature.name not in EXHAUSTED:
         return None
     return f"its log says that {found.signature.meaning}: {found.line[:MAX_LINE]}"
-
-
-def _stalled_streams(observation: Observation) -> int:
-    ledger = observation.ledger
-    return ledger.stalls + ledger.causes.get(CONNECT_TIMEOUT, 0)
 
 
 def _stopped(

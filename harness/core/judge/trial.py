@@ -10,6 +10,7 @@ from harness.core.judge import connected_findings
 from harness.core.judge import crash as crashes
 from harness.core.judge.advice import held_of, next_step
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.at_once import as_served, at_once
 from harness.core.judge.bounds import bounds, seconds_seen
 from harness.core.judge.caveat import RAISE_RATE_LIMIT, Caveat, caveat_of, ledger_total, warnings_of
 from harness.core.judge.counts import assess_counts
@@ -23,7 +24,7 @@ from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.retained import retention_of
-from harness.core.judge.stalled import EXHAUSTED, ran_out, served_in_part, stalled
+from harness.core.judge.stalled import EXHAUSTED, more_than_served, ran_out, stalled
 from harness.core.judge.unserved import advice_of, stopped_serving
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial
@@ -44,12 +45,13 @@ def judge(trial: Trial) -> Verdict:
     if trial.unready:
         advice = trial.about.advice or "start the service yourself and request the URL"
         return Verdict(Outcome.UNREADY, trial.unready, advice=advice)
+    fewer, trial = at_once(trial), as_served(trial)
     found = moments(trial)
     results = assess_counts(trial, found)
     inside = counted_inside(found)
     memory = memory_of(trial, found)
     parts = segments(trial)
-    warnings = [*restarts_text(trial), *warnings_of(trial)]
+    warnings = [*([fewer.text()] if fewer else []), *restarts_text(trial), *warnings_of(trial)]
     if memory:
         memory = held_for_departed(found, _agreed(memory, results, warnings, inside=inside), results)
         results = {**results, MEMORY: memory}
@@ -110,7 +112,7 @@ def judge(trial: Trial) -> Verdict:
 def suspicion(trial: Trial) -> str:
     """The suspected growth so far, for the live view: "suspected: +1.00 fds per answered stream". Empty
     while nothing is."""
-    trial = last_process(trial)
+    trial = last_process(as_served(trial))
     found = moments(trial)
     if len(found) < 2 or trial.retention <= 0:
         return ""
@@ -285,7 +287,7 @@ def _advice(
         return advice
     if outcome is Outcome.STALLED:
         check = "check that the handler sends as it goes: buffering, a lock, an upstream that does not answer"
-        if clients := served_in_part(trial):
+        if clients := more_than_served(trial):
             return (
                 f"{clients} clients at once were more than it serves: if each stream needs a worker, pass "
                 f"--concurrency with the number of workers, or give it more; else {check}"
