@@ -155,6 +155,15 @@ def test_a_pool_that_the_first_cycle_uses_up_is_a_leak_of_one_for_each_request(
         assert "then no stream was answered any more" in one.why
 
 
+def test_requests_that_wait_keep_no_descriptor_of_a_handler() -> None:
+    """70 of 100 requests opened one each until there were none left, and 30 waited in the queue of the listener."""
+    counts = {"opened": 100, "answered": 50, "reset": 20, "unanswered": 30, "stalls": 30}
+    first = observation(0, {FDS: 80.0}, phase=Phase.WARMUP, opened=100, ledger=counts)
+    later = observation(1, {FDS: 80.0}, ledger={"answered": 0, "unanswered": 300, "stalls": 300})
+    seen = trial([], observations=[first, later], initial={FDS: 10.0}, retention=60.0)
+    assert "in step with" in assess_counts(seen)[FDS].why
+
+
 def test_a_pool_as_large_as_the_load_is_wide_is_none() -> None:
     """50 threads for 50 streams at once, and 50 answers: that is how a pool is filled, whatever stalled it."""
     first = observation(
