@@ -139,8 +139,10 @@ def _swept(
     below = [
         (moment, level)
         for moment, level in zip(found, levels, strict=True)
-        # ``_read`` fills a gap with the next reading, so the load after it would seem to add nothing.
+        # ``_read`` fills a gap with the next reading, so the load after it would seem to add nothing, and so would the
+        # second of two searches, because the first is a gap.
         if level_of(moment, key) is not None
+        and (moment.phase is not Phase.SEARCH or moment is found[-1])
         and moment.at <= served
         and (bound is None or level < AT_CEILING_SHARE * bound[1])
     ]
