@@ -20,7 +20,7 @@ from harness.process.private_folder import PrivateFolder
 START_TIMEOUT = 15.0  # seconds
 ANSWER_TIMEOUT = 15.0  # seconds
 CANCELLED_TIMEOUT = 1.0  # seconds, once the user has stopped the run
-POLL_MS = 50
+POLL_MS = 50  # milliseconds between two checks whether the broker still runs, or the run was stopped
 # Fields of a fault in the broker's counters; the others are its parameters.
 NOT_PARAMETERS = ("id", "fault", "seen", "fired")
 SERVICES = ("state", "identity", "app")  # for which the broker answers by itself
@@ -123,6 +123,7 @@ class Broker:
             name="broker",
         )
         deadline = clock() + START_TIMEOUT
+        # The broker's output is its log file, so the ready line is looked for there.
         while clock() < deadline and child.alive:
             for line in child.tail(5):
                 # The log may begin with warnings. Only the ready line is a JSON object.
@@ -171,7 +172,7 @@ class Broker:
         """Make the broker read and count requests without answering them."""
         self.ask("silence")
 
-    # Tests of users call it by its earlier name.
+    # The earlier name, which tests of users may still call (CHANGELOG.md).
     fall_silent = silence
 
     def resume(self) -> None:
@@ -186,7 +187,7 @@ class Broker:
         self._counted = {name: int(stats[name]) for name in self._counted}
         return BrokerCount(peers=int(stats["peers"]), identities=int(stats["identities"]), **since)
 
-    def findings(self, *, faults: bool) -> tuple[str, ...]:
+    def notes_for_user(self, *, faults: bool) -> tuple[str, ...]:
         """Notes for the user after a trial: messages that the broker rejected and, with ``faults``, what the active
         faults did."""
         stats = self.ask("stats")

@@ -64,7 +64,11 @@ class PlaceSearch:
         cycles = SearchCycles(record, self.cycles, step, per)
         record.show("tracing", len(record.trial.observations), sample=parts.sampler.latest())
         found = parts.runtime.attribute(
-            cycles.run, per, stays=not parts.target.logs, left=lambda: cycles.over - record.context.clock()
+            cycles.run,
+            per,
+            # A service that the harness did not start keeps running, so its tracing has to be stopped.
+            keeps_running=not parts.target.logs,
+            time_left=lambda: cycles.deadline - record.context.clock(),
         )
         took = round(record.context.clock() - cycles.began, 1)
         record.change(places=found, about=replace(record.trial.about, search_seconds=took))
@@ -73,7 +77,7 @@ class PlaceSearch:
 class SearchCycles:
     """The cycles of one search, which takes MAX_SEARCH seconds at most.
 
-    step: a cycle in which the driver acts. per: the unit of the driver. began, over: start and limit of the search,
+    step: a cycle in which the driver acts. per: the unit of the driver. began, deadline: start and limit of the search,
     by the run's clock.
     """
 
@@ -83,8 +87,8 @@ class SearchCycles:
         self.step = step
         self.per = per
         self.began = record.context.clock()
-        self.over = self.began + record.time_left(MAX_SEARCH)
-        self._load_until = self.over
+        self.deadline = self.began + record.time_left(MAX_SEARCH)
+        self._load_until = self.deadline
         self._longest = 0.0  # seconds of the longest cycle so far
         self._cycle_ended = self.began  # when the readings before the next cycle began
         self._name_next()
@@ -98,6 +102,7 @@ class SearchCycles:
             # needed to show anything at all.
             reserved = LAST_READINGS * (started - self.began) + self._settling()
             self._load_until = max(started + LEAST_SEARCH, self._load_until - reserved)
+        # The next cycle is expected to take as long as the longest, and the readings after it as long as those before.
         elif started + self._longest + (started - self._cycle_ended) > self._load_until:
             raise SearchOver(f"another cycle would have exceeded the {MAX_SEARCH:g} s of the search")
         # Numbered like the other cycles, although it is not judged, so that the log of the run stays in order.
@@ -110,6 +115,7 @@ class SearchCycles:
             raise Interrupted("stopped during the search for its place")
         if not seen.complete:
             raise ProbeError("the cycle was cut short")
+        # Objects of a client whose departure the service has not noticed yet are alive, but they are no leak.
         open_before = max((unnoticed(one.levels) for one in before), default=0.0)
         if not seen.settled or (
             unnoticed(seen.levels) > open_before

@@ -20,10 +20,10 @@ from harness.runtime.counters import (
     MIN_PER_CONNECTION,
     Counters,
     Cycle,
-    Left,
     RuntimeReader,
+    TimeLeft,
     Unavailable,
-    endless,
+    unlimited,
 )
 from harness.runtime.detect import UNKNOWN, Choice, choose
 from harness.runtime.open import open_reader, prepare_env
@@ -41,7 +41,7 @@ NATIVE = {
     "jvm": ("the JVM", "native code (JNI) or a bare descriptor"),
 }
 CUT_SHORT = Note(NoteKind.PARTIAL, "the search for its place in the source was interrupted")
-UNTRACE = 1.0  # seconds to stop the tracing in a service that keeps running
+UNTRACE_TIMEOUT = 1.0  # seconds to stop the tracing in a service that keeps running
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,14 @@ class TargetRuntime:
     def __init__(
         self,
         setup: RuntimeSetup,
-        keep: Path | None = None,
+        snapshot_folder: Path | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """keep: a folder for the snapshots of an attribution. Raises ConfigError when the runtime does not exist."""
+        """snapshot_folder: where the snapshots of an attribution are saved; None: they are not. Raises ConfigError when
+        the runtime does not exist."""
         self.setup = setup
         self.interrupted = interrupted
-        self.keep = keep
+        self.snapshot_folder = snapshot_folder
         self.choice = choose((), setup.name) if setup.name != "auto" else Choice(UNKNOWN, "not detected yet")
         self.reader: RuntimeReader | None = None
         self.limits: Mapping[str, float] = {}  # ceiling name → value, that the runtime itself sets
@@ -144,12 +145,12 @@ class TargetRuntime:
             return {}, (Note(NoteKind.READING_INCOMPLETE, f"runtime counters: a gap: {error}"),)
 
     def attribute(
-        self, cycle: Cycle, per: str, *, stays: bool = False, left: Left = endless
+        self, cycle: Cycle, per: str, *, keeps_running: bool = False, time_left: TimeLeft = unlimited
     ) -> Places | None:
         """The places where the target grows over further cycles; None when they cannot be found.
 
-        per: what ``cycle`` counts, such as ``connection``. stays: whether the target keeps running after an
-        interruption. left: seconds that remain for the search.
+        per: what ``cycle`` counts, such as ``connection``. keeps_running: whether the target keeps running after an
+        interruption. time_left: returns the seconds that remain for the search.
         """
         reader = self.reader
         if reader is None:
@@ -157,41 +158,42 @@ class TargetRuntime:
         try:
             found = call_in_turns(
                 self.interrupted,
-                lambda turn: reader.attribute(turn, left=left),
+                lambda turn: reader.attribute(turn, time_left=time_left),
                 cycle,
                 "the search for its place",
-                # Only a service that keeps running has to be freed of the tracing.
-                linger=UNTRACE if stays else 0.0,
+                # Tracing slows a service down, so one that keeps running gets the time to stop it.
+                linger=UNTRACE_TIMEOUT if keeps_running else 0.0,
             )
         except Interrupted:
             return Places(notes=(CUT_SHORT,))
         except ProbeError as error:
             return Places(notes=(Note(NoteKind.SEARCH_LIMIT, f"attribution failed: {error}"),))
-        kept: list[str] = []
-        attempt("saving the snapshots of its memory", lambda: self._keep_snapshots(per), kept.append)
+        failures: list[str] = []
+        attempt("saving the snapshots of its memory", lambda: self._save_snapshots(per), failures.append)
         places = tuple(
             Place(growth.kind, growth.line(per), growth.own, growth.container, growth.per_connection, per)
             for growth in found.growths
         )
         name, native = NATIVE.get(reader.name, ("the runtime", "native code"))
-        none = NOWHERE.format(runtime=name, native=native, least=MIN_PER_CONNECTION, per=per)
+        nowhere = NOWHERE.format(runtime=name, native=native, least=MIN_PER_CONNECTION, per=per)
         notes = (
-            *(() if places else (Note(NoteKind.NOTHING_FOUND, none),)),
+            *(() if places else (Note(NoteKind.NOTHING_FOUND, nowhere),)),
             *found.notes,
-            *(Note(NoteKind.STEP_FAILED, text) for text in kept),
+            *(Note(NoteKind.STEP_FAILED, text) for text in failures),
         )
         return Places(places, found.more, notes, bool(of_kind(found.notes, NoteKind.PARTIAL)))
 
-    def _keep_snapshots(self, per: str) -> None:
+    def _save_snapshots(self, per: str) -> None:
         """Save the snapshots of an attribution, for ``harness memory diff`` and ``show``."""
-        if self.keep is None or not isinstance(self.reader, PythonCounters) or not self.reader.snapshots:
+        reader, folder = self.reader, self.snapshot_folder
+        if folder is None or not isinstance(reader, PythonCounters) or not reader.snapshots:
             return
-        for name, snapshot in zip(("before", "after"), self.reader.snapshots, strict=True):
+        for name, snapshot in zip(("before", "after"), reader.snapshots, strict=True):
             saved = (
                 # The viewer divides by the connections, which would be wrong for growth that follows another driver.
                 snapshot if per in ("connection", "answered stream") else replace(snapshot, connections=None)
             )
-            saved.save(self.keep / f"{name}.snapshot")
+            saved.save(folder / f"{name}.snapshot")
 
     def close(self) -> None:
         """Remove the folder of the agents' sockets. Idempotent."""

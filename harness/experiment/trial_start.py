@@ -51,8 +51,8 @@ class TrialParts:
 
 
 class TrialStarter:
-    """Starts the parts of a trial. stack: stops them again. final: called in order after the last cycle, while
-    everything still runs."""
+    """Starts the parts of a trial. stack: stops them again. final_readings: filled with functions that are called in
+    order after the last cycle, while everything still runs."""
 
     def __init__(
         self, record: TrialRecord, stack: ExitStack, final_readings: list[Callable[[], None]]
@@ -68,7 +68,9 @@ class TrialStarter:
         exited before it could be read."""
         service = self.setup.service
         runtime = TargetRuntime(
-            self.setup.runtime, keep=self.record.directory, interrupted=self.context.interrupt.is_set
+            self.setup.runtime,
+            snapshot_folder=self.record.directory,
+            interrupted=self.context.interrupt.is_set,
         )
         # Chosen before the broker and the service start, because both need it on their command lines.
         port = free_port() if service.command else 0
@@ -100,7 +102,7 @@ class TrialStarter:
             self._wait_for_workers(swarm, sampler)
             if service.preflight:
                 self._preflight(target, url)
-            self._check_stays(target, endpoint)
+            self._check_runs_in_foreground(target, endpoint)
             self._open_runtime(runtime, target, info)
             # Connections to a Unix socket are in no TCP table; no connection there has port 0.
             listens_on = 0 if endpoint.unix else endpoint.port
@@ -113,7 +115,7 @@ class TrialStarter:
             if not target.wait(EXIT_TIMEOUT):
                 raise
             # It exited before its first reading. The verdict reports the exit, not that it could not be read.
-            self._check_stays(target, endpoint)
+            self._check_runs_in_foreground(target, endpoint)
             self.record.record_exit(target)
             raise ServiceExited from None
         return TrialParts(target, sampler, swarm, runtime, reader, broker)
@@ -136,7 +138,7 @@ class TrialStarter:
             if not broker.alive or self.context.interrupt.user.is_set():
                 return
             try:
-                for text in broker.findings(faults=bool(setup.faults)):
+                for text in broker.notes_for_user(faults=bool(setup.faults)):
                     self.record.note(NoteKind.BROKER, text)
             except (BrokerError, KeyError):
                 pass  # the verdict does not need it
@@ -266,7 +268,7 @@ class TrialStarter:
         elif answer.problem and not (answer.status in (None, 200) and target.wait(EXIT_TIMEOUT)):
             raise TargetError(answer.problem + last_words(target), advice=answer.advice)
 
-    def _check_stays(self, target: Target, endpoint: Endpoint) -> None:
+    def _check_runs_in_foreground(self, target: Target, endpoint: Endpoint) -> None:
         """Raise TargetError for a command that exited with 0 just after the service began to listen: it started the
         service in the background, and what remains is not the process that would be read."""
         if not target.alive and target.poll() == 0:

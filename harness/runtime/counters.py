@@ -22,9 +22,9 @@ GREENLETS = Key("tasks", "greenlet")
 GOROUTINES = Key("tasks", "goroutine")
 HANDLES = Key("tasks", "handle")
 
-MOST = 10  # places that an attribution lists
-MIN_PER_CONNECTION = 0.02  # below this a growth is a reading's own noise
-MAX_COUNT = 1 << 63  # of any count
+MAX_PLACES = 10  # places that an attribution lists
+MIN_PER_CONNECTION = 0.02  # units per connection: smaller growth is a reading's own noise
+MAX_COUNT = 1 << 63  # of any count: a larger one is an invalid answer
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,7 +35,7 @@ def cut_short(why: object) -> Note:
     return Note(NoteKind.PARTIAL, f"partial: {why}", {"reason": str(why)})
 
 
-LATE = cut_short("there was no time to compare containers")
+NO_TIME_FOR_CONTAINERS = cut_short("there was no time to compare containers")
 
 
 def partial(bodies: Iterable[Mapping[str, Any]]) -> tuple[Note, ...]:
@@ -152,12 +152,12 @@ class Attribution:
 
 # Runs one load cycle to quiescence. Returns how many connections it opened, or the count of another driver of growth.
 Cycle = Callable[[], float]
-Left = Callable[[], float]
+TimeLeft = Callable[[], float]  # the seconds that remain for a search
 # The second reading of the containers also describes them, and takes this many times as long as the first.
-COMPARED = 2.0
+SECOND_READING_FACTOR = 2.0
 
 
-def endless() -> float:
+def unlimited() -> float:
     """Seconds left, for a search without a time limit."""
     return math.inf
 
@@ -175,9 +175,9 @@ class RuntimeReader(Protocol):
         """Raises ProbeError when a process that answered before does not answer now: a gap, never a zero."""
         ...
 
-    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
-        """Find where it grows, over two or three further cycles that ``cycle`` runs. left: returns the seconds that
-        remain for the search; a step that would take longer is left out, with a note. Raises ProbeError."""
+    def attribute(self, cycle: Cycle, *, time_left: TimeLeft = unlimited) -> Attribution:
+        """Find where it grows, over two or three further cycles that ``cycle`` runs. time_left: returns the seconds
+        that remain for the search; a step that would take longer is left out, with a note. Raises ProbeError."""
         ...
 
 
@@ -204,6 +204,6 @@ def run_cycles(
     return done, ()
 
 
-def most(growths: list[Growth], notes: tuple[Note, ...] = ()) -> Attribution:
-    """The first MOST of growths that are sorted already."""
-    return Attribution(tuple(growths[:MOST]), max(0, len(growths) - MOST), notes)
+def first_places(growths: list[Growth], notes: tuple[Note, ...] = ()) -> Attribution:
+    """The first MAX_PLACES of growths that are sorted already."""
+    return Attribution(tuple(growths[:MAX_PLACES]), max(0, len(growths) - MAX_PLACES), notes)

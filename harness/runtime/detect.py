@@ -45,7 +45,7 @@ LANGUAGES = (
     (re.compile(r"/(?:ruby[\d.]*|libruby[-\d.]*\.so[\d.]*)$"), RUBY),
     (re.compile(r"/(?:php(?:-cgi|-fpm)?[\d.]*|libphp[\d.]*\.so)$"), PHP),
 )
-PROPER = {RUBY: "Ruby", PHP: "PHP", RUST: "Rust"}
+LANGUAGE_NAMES = {RUBY: "Ruby", PHP: "PHP", RUST: "Rust"}
 # The folder in which the standard library of every released compiler was built: messages of panics name its files.
 RUST_MAGIC = b"/rustc/"
 SHEBANG_LIMIT = 512
@@ -98,7 +98,8 @@ def of_process(pid: int) -> Choice:
     # Only after every process was checked for a runtime with counters: a native launcher may be the parent of one.
     for process in tree(pid):
         if language := _language(process):
-            reason = f"process {process} runs {executable(process)}, and {PROPER[language]} has no counters to read"
+            name = LANGUAGE_NAMES[language]
+            reason = f"process {process} runs {executable(process)}, and {name} has no counters to read"
             return Choice(NATIVE, reason, process, language)
     return Choice(
         NATIVE, f"process {pid} runs {executable(pid) or 'an unreadable program'}: no known runtime"

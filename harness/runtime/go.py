@@ -23,13 +23,13 @@ from harness.runtime.counters import (
     Attribution,
     Counters,
     Cycle,
-    Left,
+    TimeLeft,
     Unavailable,
     as_probe_error,
     cut_short,
-    endless,
-    most,
+    first_places,
     run_cycles,
+    unlimited,
 )
 from harness.runtime.go_places import Stack, parse, sampling, scaled, site_growth, stack_growth, stacks_of
 
@@ -41,7 +41,8 @@ LIMIT = 64 << 20  # bytes of one profile's text
 COLLECTIONS = 3
 # Finalizers run in a goroutine of their own: without a pause what they free is still there, and the count of
 # objects scatters by ±40 a reading instead of ±5 (measured, Go 1.26, 300 connections a cycle).
-BETWEEN = 0.05  # seconds
+COLLECTION_PAUSE = 0.05  # seconds between two collections
+MAX_SAMPLING = 4096  # bytes between two samples of the heap, beyond which small leaks may be missing
 NO_TIME = cut_short("there was no time to compare the heap")
 LOCAL = ("localhost", "::1")
 TOTAL = re.compile(r"^goroutine profile: total (\d+)")
@@ -112,20 +113,21 @@ class GoCounters:
             names[name] = names.get(name, 0) + int(count)
         return Counters(levels, names, (self.pid,))
 
-    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
+    def attribute(self, cycle: Cycle, *, time_left: TimeLeft = unlimited) -> Attribution:
         """Goroutines by stack over two cycles, then the live heap by allocation site."""
         began = time.monotonic()
         heap, profile = self._profiles()
-        needed = time.monotonic() - began  # seconds that the second reading will take
+        # The second reading takes about as long as the first: both force the same collections.
+        needed = time.monotonic() - began
         stacks = self._stacks(profile)
         cycles, stopped = run_cycles(cycle, 2)
         connections = sum(cycles)
-        late = left() < needed
+        late = time_left() < needed
         heap_after, profile_after = self._profiles() if not late else (heap, self._goroutines())
         stacks_after = self._stacks(profile_after) if stacks is not None else None
         rate = sampling(heap_after)
         notes = (*stopped, *((NO_TIME,) if late else ()))
-        if rate > 4096 and not late:
+        if rate > MAX_SAMPLING and not late:
             text = (
                 f"the heap was sampled every {rate} bytes, so small leaks may be missing here: start the service with "
                 "GODEBUG=memprofilerate=1 to see each allocation"
@@ -142,7 +144,7 @@ class GoCounters:
                 scaled(parse(heap), rate), scaled(parse(heap_after), rate), connections, "objects", "line"
             ),
         ]
-        return most(growths, notes)
+        return first_places(growths, notes)
 
     def _goroutines(self) -> str:
         """The goroutine profile alone, which needs no collection."""
@@ -171,7 +173,7 @@ class GoCounters:
         try:
             for turn in range(COLLECTIONS):
                 if turn:
-                    time.sleep(BETWEEN)
+                    time.sleep(COLLECTION_PAUSE)
                 # Only the last of the profiles counts; each request forces one collection.
                 heap = self._page("heap?gc=1&debug=1")
             return heap, self._page("goroutine?debug=1")
@@ -215,7 +217,7 @@ class GoCounters:
 
 def _all_of(response: http.client.HTTPResponse) -> bytes:
     """The body, at most one byte more than LIMIT. Raises TimeoutError if it has not ended after TIMEOUT seconds,
-    because the response may be an endless stream."""
+    because the response may be an unlimited stream."""
     parts: list[bytes] = []
     size, end = 0, time.monotonic() + TIMEOUT
     while size <= LIMIT and (part := response.read1(1 << 16)):

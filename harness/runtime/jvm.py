@@ -28,17 +28,17 @@ from harness.runtime.counters import (
     Counters,
     Cycle,
     Growth,
-    Left,
+    TimeLeft,
     Unavailable,
     as_probe_error,
     cut_short,
-    endless,
-    most,
+    first_places,
     run_cycles,
+    unlimited,
 )
 
 TIMEOUT = 60.0  # seconds: a full collection of tens of GB
-LIMIT = 64 << 20
+LIMIT = 64 << 20  # bytes of one command's output
 # The histogram walks the heap at a safepoint, in which no Java thread runs: about 20 ms a million instances beyond the
 # full collection. More than this would take longer than 200 ms.
 MAX_INSTANCES = 10e6
@@ -52,7 +52,7 @@ THREAD = re.compile(r'^"(.*?)" ')
 FRAME = re.compile(r"^\tat (.+)\((.+?)(?::(\d+))?\)$")
 # Parentheses in the text of a place enclose where a thread waits, so those of its name are replaced.
 PARENTHESES = str.maketrans("()", "[]")
-HIDDEN = re.compile(r"/0x[0-9a-f]+")
+HIDDEN_CLASS = re.compile(r"/0x[0-9a-f]+")
 Stack = tuple[str, tuple[Frame, ...]]  # name where no frame is the service's, frames innermost first
 THREADS = Key("tasks", "java-thread")
 ARRAYS = {
@@ -114,21 +114,22 @@ class JvmCounters:
         found = [MAX_HEAP.search(self._run(pid, "VM.flags")) for pid in self._processes()]
         return {HEAP_LIMIT: float(sum(int(each[1]) for each in found if each))} if all(found) else {}
 
-    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
+    def attribute(self, cycle: Cycle, *, time_left: TimeLeft = unlimited) -> Attribution:
         """Threads by stack, then instances by class, over two cycles."""
         process = self._processes()[0]
         began = time.monotonic()
         classes = self._histogram(process)
-        needed = time.monotonic() - began  # for the second one
+        # The second histogram takes about as long as the first: both walk the whole heap.
+        needed = time.monotonic() - began
         stacks = self._stacks(process)
         cycles, stopped = run_cycles(cycle, 2)
         connections = sum(cycles)
         growths = stack_growth(stacks, self._stacks(process), connections)
-        late = left() < needed
+        late = time_left() < needed
         if not late:
             growths += class_growth(classes, self._histogram(process), connections)
         growths.sort(key=lambda growth: not growth.own)
-        return most(growths, (*stopped, *((NO_TIME,) if late else ())))
+        return first_places(growths, (*stopped, *((NO_TIME,) if late else ())))
 
     def _processes(self) -> list[int]:
         found = [pid for pid in tree(self.pid) if is_jvm(pid)]
@@ -247,7 +248,7 @@ def thread_stacks(text: str) -> list[tuple[str, tuple[Frame, ...]]]:
             found.append((start[1], ()))
         elif found and (frame := FRAME.match(line)):
             # A hidden class, such as that of a lambda, has its address behind its name.
-            function = HIDDEN.sub("", frame[1]).split("/")[-1]
+            function = HIDDEN_CLASS.sub("", frame[1]).split("/")[-1]
             if "$$Lambda" in function:
                 continue  # it calls the method that the source has
             frames.append((frame[2].split("/")[-1], int(frame[3] or 0), function))

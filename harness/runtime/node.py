@@ -16,29 +16,29 @@ from harness.process.proc import executable
 from harness.runtime import channel, inspector
 from harness.runtime.agents import AgentReader, prepared
 from harness.runtime.counters import (
-    COMPARED,
     HANDLES,
     HEAP_BYTES,
-    LATE,
     MIN_PER_CONNECTION,
+    NO_TIME_FOR_CONTAINERS,
     OBJECTS,
+    SECOND_READING_FACTOR,
     Attribution,
     Counters,
     Cycle,
     Growth,
-    Left,
+    TimeLeft,
     Unavailable,
     as_probe_error,
-    endless,
-    most,
+    first_places,
     partial,
     run_cycles,
+    unlimited,
 )
 from harness.runtime.node_places import container_growth, refined, stack_frames
 
 AGENT = Path(__file__).parent / "agent" / "node" / "agent.js"
-START_TIMEOUT = 5.0
-MIN_BYTES = 16.0
+START_TIMEOUT = 5.0  # seconds after its start in which a Node must have loaded the agent
+MIN_BYTES = 16.0  # bytes per connection: a smaller growth of sampled allocations is left out
 # Seconds: the agent describes what has grown in 6 s at most (agent/node/reflect.js, WAITED).
 LONGEST_COMPARISON = 7.0
 EXTERNAL_BYTES = Key("memory", "external-bytes")
@@ -123,7 +123,7 @@ class NodeCounters(AgentReader):
         limits = {HEAP_LIMIT: float(sum(answer.body["heap_limit"] for answer in answers))}
         return Counters(levels, names, tuple(sorted({answer.pid for answer in answers})), notes, limits)
 
-    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
+    def attribute(self, cycle: Cycle, *, time_left: TimeLeft = unlimited) -> Attribution:
         """Over three cycles: lines that add to growing containers, the containers, resources by the place that made
         them, and live allocations by function.
 
@@ -135,15 +135,15 @@ class NodeCounters(AgentReader):
             seen: list[list[channel.Answer]] = []
             began = self._clock()
             held = [self._compared("first")]
-            needed = min(COMPARED * (self._clock() - began), LONGEST_COMPARISON)
+            needed = min(SECOND_READING_FACTOR * (self._clock() - began), LONGEST_COMPARISON)
 
             def between() -> None:
                 seen.append(self._ask("sites"))
-                if len(seen) == 1 and left() > needed:
+                if len(seen) == 1 and time_left() > needed:
                     held.append(self._compared("watch"))
 
             cycles, stopped = run_cycles(cycle, 3, between)
-            late = left() <= needed
+            late = time_left() <= needed
             if not late:
                 held.append(self._compared("lasting" if len(cycles) > 1 else "grown"))
             containers, added = container_growth(
@@ -168,10 +168,10 @@ class NodeCounters(AgentReader):
             allocations = refined(lasting(whole, *each), containers)
             notes = (
                 *stopped,
-                *((LATE,) if late else ()),
+                *((NO_TIME_FOR_CONTAINERS,) if late else ()),
                 *partial(answer.body for one in (*seen, *held) for answer in one),
             )
-            return most(ranked(handles, added, containers, allocations), notes)
+            return first_places(ranked(handles, added, containers, allocations), notes)
         finally:
             try:
                 self._ask("untrace")

@@ -17,22 +17,22 @@ from harness.runtime.attach import attach, detach, wake_up
 from harness.runtime.counters import (
     ASYNCIO_TASKS,
     BLOCKS,
-    COMPARED,
     GREENLETS,
     HEAP_BYTES,
-    LATE,
+    NO_TIME_FOR_CONTAINERS,
     OBJECTS,
+    SECOND_READING_FACTOR,
     Attribution,
     Counters,
     Cycle,
     Growth,
-    Left,
+    TimeLeft,
     Unavailable,
     as_probe_error,
     cut_short,
-    endless,
     partial,
     run_cycles,
+    unlimited,
 )
 from harness.runtime.snapshot import Snapshot
 
@@ -203,7 +203,7 @@ class PythonCounters(AgentReader):
         except ProbeError as error:
             return [], (cut_short(f"containers were not compared: {error}"),)
 
-    def attribute(self, cycle: Cycle, *, left: Left = endless) -> Attribution:
+    def attribute(self, cycle: Cycle, *, time_left: TimeLeft = unlimited) -> Attribution:
         """Types, waiting places and containers over two cycles, allocations over the second (see
         python_sites.lasting)."""
         try:
@@ -212,7 +212,7 @@ class PythonCounters(AgentReader):
             began = self._clock()
             self._ask("containers 1")
             took = self._clock() - began
-            needed = min(COMPARED * took, took + LONGEST_CHAINS)
+            needed = min(SECOND_READING_FACTOR * took, took + LONGEST_CHAINS)
             seen = [self.snapshot()]
             units, stopped = run_cycles(cycle, 2, lambda: seen.append(self.snapshot()))
             before, after = seen[-2:]
@@ -221,8 +221,12 @@ class PythonCounters(AgentReader):
                 replace(after, connections=round(sum(units))),
             )
             # Before the owners of containers are looked for, which makes dicts of the attributes that it reads.
-            counts = self.types() if left() > 0 else {}
-            held, notes = self._containers_if_any(sum(units)) if left() > needed else ([], (LATE,))
+            counts = self.types() if time_left() > 0 else {}
+            held, notes = (
+                self._containers_if_any(sum(units))
+                if time_left() > needed
+                else ([], (NO_TIME_FOR_CONTAINERS,))
+            )
             grown = python_sites.growth_of(waiting, self.waiting())
             return python_sites.attribution(
                 types=python_sites.growth_of(types, counts),
@@ -267,13 +271,19 @@ def is_python(pid: int) -> bool:
 
 def refusal(argv: list[str]) -> str:
     """How the options of the interpreter keep it from loading the agent; "" if they do not."""
-    for word in argv[1:]:
-        if not word.startswith("-") or word in ("-", "-c", "-m", "--"):
+    words = iter(argv[1:])
+    for word in words:
+        if not word.startswith("-") or word in ("-", "--"):
             break
         letters = "" if word.startswith("--") else word[1:]
-        for letter in letters:
-            # The rest of the word is the value of this option.
-            if letter in "cmWX":
+        for index, letter in enumerate(letters):
+            # What follows -c or -m belongs to the program: the options of the interpreter end here.
+            if letter in "cm":
+                return ""
+            if letter in "WX":
+                # The value is the rest of the word, or the next word, which may itself look like an option.
+                if index + 1 == len(letters):
+                    next(words, None)
                 break
             if letter in "IES":
                 effect = "site is not imported" if letter == "S" else "PYTHONPATH is ignored"
@@ -281,6 +291,4 @@ def refusal(argv: list[str]) -> str:
                     f"runs with -{letter} ({effect}), so the agent cannot be loaded; start it without, or "
                     "`import harness.runtime.agent` in the service"
                 )
-        if letters in ("W", "X"):
-            continue
     return ""

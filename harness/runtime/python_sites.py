@@ -11,7 +11,7 @@ from harness.core.frames import PYTHON, Frame, written
 from harness.core.note import Note, NoteKind
 from harness.core.record import Container
 from harness.core.units import counted
-from harness.runtime.counters import MIN_PER_CONNECTION, Attribution, Growth, most
+from harness.runtime.counters import MIN_PER_CONNECTION, Attribution, Growth, first_places
 from harness.runtime.snapshot import Snapshot, difference
 
 # Of fewer blocks than MIN_PER_CONNECTION: no growth below this is called a leak, and a set or dict that was enlarged
@@ -116,7 +116,7 @@ def attribution(
         growths = [*held, *coded, *others]
     elif explained := untraced(lines, types, connections):
         notes = (*notes, Note(NoteKind.SEARCH_LIMIT, explained))
-    return most(growths, notes)
+    return first_places(growths, notes)
 
 
 def untraced(lines: Sequence[Growth], types: Mapping[str, int], connections: float) -> str:

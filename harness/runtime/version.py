@@ -10,14 +10,14 @@ from pathlib import Path
 from harness.core.errors import ConfigError
 from harness.process.proc import executable
 from harness.process.read import check_regular, read_bounded
-from harness.runtime.detect import GO, JVM, NODE, PYTHON, Choice
+from harness.runtime.detect import GO, GO_MAGIC, JVM, NODE, PYTHON, Choice
 
 IN_PATH = re.compile(r"/v?(\d+\.\d+\.\d+)/")  # /opt/python/3.11.7/bin/python3.11, …/node/v22.3.0/bin/node
 PYTHON_NAME = re.compile(r"python(\d+\.\d+)")
 JAVA_RELEASE = re.compile(r'JAVA_VERSION="([^"]+)"')
 MAX_FILE_BYTES = 1 << 20  # bytes of a text file that names the version
 NODE_HEADER = re.compile(r"#define NODE_(MAJOR|MINOR|PATCH)_VERSION (\d+)")
-BUILD_INFO, GO_VERSION = b"\xff Go buildinf:", re.compile(rb"go(\d+\.\d+(?:\.\d+)?)")
+GO_VERSION = re.compile(rb"go(\d+\.\d+(?:\.\d+)?)")
 
 
 def runtime_version(choice: Choice) -> str:
@@ -57,6 +57,7 @@ def _beside(binary: Path, name: str) -> str:
 
 def _go(binary: Path) -> str:
     with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(BUILD_INFO)
+        at = data.find(GO_MAGIC)
+        # The version follows the magic within the header of the build information (debug/buildinfo).
         found = GO_VERSION.search(data[at : at + 256]) if at >= 0 else None
         return found.group(1).decode() if found else ""

@@ -85,11 +85,11 @@ def test_a_service_of_another_dialect_is_noted_with_the_option_to_give(tmp_path:
         peer.send_multipart(mdp.encode_client_request("plantd", "state", [b"ping"]))
         peer.send_multipart(mdp.encode_client_request("0.2", "state", [b"ping"]))
         assert peer.poll(60_000), "the broker answers the second one, and has met the first one before"
-        assert broker.findings(faults=True) == (
+        assert broker.notes_for_user(faults=True) == (
             "broker: rejected 1 message of dialect plantd, it uses 0.2; expected --broker-dialect plantd",
             "broker: fault latency,delay=0.0 saw 1 and acted on 1",
         )
-        assert broker.findings(faults=False) == broker.findings(faults=True)[:1]
+        assert broker.notes_for_user(faults=False) == broker.notes_for_user(faults=True)[:1]
 
 
 def test_the_crash_is_guarded_in_one_command(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from harness.core.errors import ProbeError
 from harness.process.child import Child
 from harness.runtime import channel
 from harness.runtime.counters import OBJECTS, Counters, Unavailable
-from harness.runtime.python import PythonCounters, prepare_env
+from harness.runtime.python import PythonCounters, prepare_env, refusal
 from tests.edges.servers.clients import wait_for
 
 NOBODY = 65534
@@ -151,6 +151,25 @@ def test_a_python_that_cannot_load_it_reports_it(option: str, tmp_path: Path) ->
         found = PythonCounters(tmp_path / "agents", child.pid).probe()
         assert isinstance(found, Unavailable)
         assert f"runs with {option}" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("-W error -I app.py", "-I"),
+        ("-uX dev -E app.py", "-E"),
+        ("-Werror -S app.py", "-S"),
+        ("-W -I app.py", ""),  # here -I is the value of -W
+        ("-m app -I", ""),
+        ("-cpass -S", ""),
+        ("app.py -I", ""),
+    ],
+)
+def test_the_options_of_the_interpreter_are_told_from_their_values_and_from_the_programs(
+    words: str, option: str
+) -> None:
+    found = refusal(["python", *words.split()])
+    assert found.startswith(f"runs with {option} ") if option else found == ""
 
 
 def test_a_target_that_closes_every_descriptor_gets_its_usual_numbers(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: st
         assert first.per_connection == pytest.approx(1.0, rel=SHARE)
         held = [growth.site for growth in found.growths if growth.kind == "container"]
         assert not any("string" in site for site in held), "the agent's own record, a Map of stacks, is none"
-        closed = reader.attribute(cycle_of(port, "/closed", 60), left=lambda: 0.0)
+        closed = reader.attribute(cycle_of(port, "/closed", 60), time_left=lambda: 0.0)
         assert not any("FileDescriptor" in growth.site for growth in closed.growths), closed.lines()
         assert opener() == "Node", "the functions of Node are back in their place"
 
@@ -205,7 +205,7 @@ def test_a_bare_descriptor_of_a_node_is_found_at_the_line_that_opens_it(kind: st
 @needs_node
 def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_reports_it(tmp_path: Path) -> None:
     with node_server(tmp_path) as (reader, port):
-        found = reader.attribute(cycle_of(port, "/object"), left=lambda: 0.0)
+        found = reader.attribute(cycle_of(port, "/object"), time_left=lambda: 0.0)
     assert not any(growth.kind == "container" for growth in found.growths)
     assert LATE in found.notes
 

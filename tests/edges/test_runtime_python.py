@@ -14,7 +14,15 @@ import pytest
 from harness.core.errors import ProbeError
 from harness.process.child import Child
 from harness.runtime import channel
-from harness.runtime.counters import ASYNCIO_TASKS, BLOCKS, GREENLETS, LATE, OBJECTS, Counters, Unavailable
+from harness.runtime.counters import (
+    ASYNCIO_TASKS,
+    BLOCKS,
+    GREENLETS,
+    NO_TIME_FOR_CONTAINERS,
+    OBJECTS,
+    Counters,
+    Unavailable,
+)
 from harness.runtime.python import PythonCounters, prepare_env
 from harness.target.spawn import free_port
 from tests.edges.probe_target import ScriptedProcess
@@ -69,11 +77,11 @@ def test_a_clean_service_does_not_grow_and_one_object_per_connection_is_counted(
 
 def test_a_search_without_time_leaves_the_containers_out_and_reports_it(tmp_path: Path) -> None:
     with python_server("asyncio_server.py", tmp_path) as (reader, port):
-        found = reader.attribute(cycle_of(port, "/object"), left=lambda: 0.0)
+        found = reader.attribute(cycle_of(port, "/object"), time_left=lambda: 0.0)
     planted = line_of(SERVERS / "asyncio_server.py", "# planted object")
     assert found.growths[0].site == f"{SERVERS / 'asyncio_server.py'}:{planted}"
     assert not any(growth.kind == "container" for growth in found.growths)
-    assert LATE in found.notes
+    assert NO_TIME_FOR_CONTAINERS in found.notes
 
 
 def test_a_leaked_buffer_is_found_with_its_bytes(tmp_path: Path) -> None:

@@ -357,8 +357,10 @@ def test_the_search_for_the_place_takes_20_seconds_at_most(
 
     ran: list[float] = []
 
-    def attribute(run: Callable[[], float], per: str, *, stays: bool, left: Callable[[], float]) -> Places:
-        assert left() == pytest.approx(min(20.0, limit or math.inf))
+    def attribute(
+        run: Callable[[], float], per: str, *, keeps_running: bool, time_left: Callable[[], float]
+    ) -> Places:
+        assert time_left() == pytest.approx(min(20.0, limit or math.inf))
         now[0] += ask
         counted, stopped = run_cycles(run, 3)
         ran.extend(counted)
