@@ -12,7 +12,14 @@ from harness.cli import secret
 from harness.cli.streams import print_error
 from harness.core.errors import ConfigError
 from harness.core.secret_values import secrets_in_url
-from harness.experiment.history import INSTALL, VARIABLE, check_place, installed, keep, place_of
+from harness.experiment.history import (
+    INSTALL,
+    VARIABLE,
+    check_history_place,
+    history_place,
+    installed,
+    record_run,
+)
 from harness.export.webhook import Webhook
 from harness.process.environment import forget
 
@@ -41,13 +48,13 @@ class AfterVerdict:
     ) -> None:
         """Raises ConfigError."""
         self._out, self._target = out, target
-        self._place = place_of(history)
+        self._place = history_place(history)
         url = notify or os.environ.get(NOTIFY, "")
         known = [url, *secrets_in_url(url)] if url else []
         if "://" in self._place.name:
             known += secrets_in_url(self._place.name)
         secret.remember([value for value in known if value])
-        check_place(self._place)
+        check_history_place(self._place)
         self._webhook = Webhook(url) if url else None
         if self._webhook and self._place.off:
             raise ConfigError(
@@ -70,7 +77,7 @@ class AfterVerdict:
         folder = run.directory.path
         if self._out is not None and folder != self._out:
             print_error(f"harness: {self._out} holds an earlier run; this run is in {folder}")
-        self._notices = keep(run.record, folder, self._place, target=self._target)
+        self._notices = record_run(run.record, folder, self._place, target=self._target)
 
     def notify(self) -> None:
         """Send what changed to the webhook. Raises NotificationError."""

@@ -12,7 +12,7 @@ import click
 from harness.core.errors import ConfigError
 from harness.core.units import shown
 from harness.core.verdict import Outcome
-from harness.experiment.history import check_place, open_history, place_of
+from harness.experiment.history import check_history_place, history_place, open_history
 
 if TYPE_CHECKING:
     from harness.history.record import History
@@ -46,8 +46,8 @@ def history_options(function: Command) -> Command:
 def opened(option: str | None, *, create: bool = False) -> History:
     """The history that an option names. Raises ConfigError, and HistoryError, also when there is none and
     ``create`` is not set."""
-    place = place_of(option)
-    check_place(place)
+    place = history_place(option)
+    check_history_place(place)
     return open_history(place, create=create)
 
 

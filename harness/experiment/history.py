@@ -24,7 +24,7 @@ INSTALL = "the history needs SQLAlchemy and Alembic; install them: pip install s
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HistoryPlace:
     """The place of the history. explicit: named by an option or the environment, not by default."""
 
     name: str
@@ -36,10 +36,10 @@ class Place:
         return self.name == OFF
 
 
-def place_of(option: str | None, environment: Mapping[str, str] = os.environ) -> Place:
+def history_place(option: str | None, environment: Mapping[str, str] = os.environ) -> HistoryPlace:
     """The option, else ``HARNESS_HISTORY``, else ``reports/history.db``."""
     name = option or environment.get(VARIABLE, "")
-    return Place(name or str(DEFAULT), bool(name))
+    return HistoryPlace(name or str(DEFAULT), bool(name))
 
 
 def installed() -> bool:
@@ -47,7 +47,7 @@ def installed() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in NEEDED)
 
 
-def check_place(place: Place) -> None:
+def check_history_place(place: HistoryPlace) -> None:
     """Raise ConfigError before a run for a place in which no run can be recorded."""
     if place.off or not place.explicit:
         return
@@ -59,7 +59,7 @@ def check_place(place: Place) -> None:
     parse_place(place.name)
 
 
-def open_history(place: Place, *, create: bool = True) -> History:
+def open_history(place: HistoryPlace, *, create: bool = True) -> History:
     """Open the history, and make it when there is none and ``create`` is set. Raises ConfigError without the extra,
     HistoryError when it cannot be opened."""
     if place.off:
@@ -71,7 +71,9 @@ def open_history(place: Place, *, create: bool = True) -> History:
     return History(place.name, create=create)
 
 
-def keep(record: RunRecord, folder: Path, place: Place, *, target: str | None = None) -> list[Notice]:
+def record_run(
+    record: RunRecord, folder: Path, place: HistoryPlace, *, target: str | None = None
+) -> list[Notice]:
     """Record a judged run, and return what changed since the last decided run of the same targets. Raises ConfigError
     and HistoryError; its callers note a failure with the verdict."""
     # Without the extra the default history is off. One that the user named must work, so there its absence is an

@@ -33,12 +33,12 @@ class Figures(Protocol):
         """Everything that is known now."""
 
 
-def place_of(text: str) -> tuple[str, int]:
+def parse_listen_address(text: str) -> tuple[str, int]:
     """``9464``, ``127.0.0.1:9464``, ``[::1]:9464``: host and port, loopback where no host is given. Raises
     ConfigError."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
-    if not (port.isascii() and port.isdigit() and int(port) < 65_536) or (not _ and ":" in text):
+    if not (port.isascii() and port.isdigit() and int(port) < 65_536):
         raise OptionError("prometheus", text, EXPECTED)
     return host, int(port)
 
@@ -60,7 +60,7 @@ class Exporter(Closing):
                 None,
                 "prometheus-client is not installed; expected pip install prometheus-client",
             ) from None
-        host, port = place_of(place)
+        host, port = parse_listen_address(place)
         self._figures = figures
         self._clock = clock
         self._scraped = 0

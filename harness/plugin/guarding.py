@@ -22,7 +22,7 @@ from harness.core.redact import Redactor
 from harness.core.texts import mapped
 from harness.core.verdict import Outcome, Verdict
 from harness.experiment.guard import Guarded, guard_once
-from harness.experiment.history import keep, place_of
+from harness.experiment.history import history_place, record_run
 from harness.experiment.options import GuardRequest, request_of, with_options
 from harness.experiment.redaction import redactor
 from harness.http.endpoint import written_target
@@ -180,9 +180,9 @@ class Guard:
 
 def _recorded(done: Guarded) -> None:
     """Record the run where the environment names a history. A test suite does not create a database by default."""
-    place = place_of(None)
+    place = history_place(None)
     if place.explicit:
-        keep(done.run.record, done.run.directory.path, place)
+        record_run(done.run.record, done.run.directory.path, place)
 
 
 def _secrets_of(*, url: object, command: object, more: Mapping[str, Any]) -> Redactor:

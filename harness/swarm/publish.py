@@ -23,7 +23,7 @@ from harness.core.errors import ConfigError, OptionError, as_flag
 from harness.core.figures import Value, bounded, value
 from harness.core.redact import Redactor
 from harness.export.otlp import endpoint_of
-from harness.export.prometheus import place_of
+from harness.export.prometheus import parse_listen_address
 from harness.export.publishers import Publishers
 from harness.swarm.statistics import CONNECT, FIRST_EVENT, GAP, LIFE
 from harness.swarm.stream_counts import StreamCounts
@@ -121,7 +121,7 @@ def _checked(text: str, check: Callable[[str], object]) -> str:
 
 
 def _place(text: str) -> str:
-    return _checked(text, place_of)
+    return _checked(text, parse_listen_address)
 
 
 def _url(text: str) -> str:

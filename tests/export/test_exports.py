@@ -21,7 +21,7 @@ from harness.export import prometheus
 from harness.export.board import Board
 from harness.export.exports import Exports
 from harness.export.otlp import INTERVAL, Otlp, endpoint_of
-from harness.export.prometheus import Exporter, place_of
+from harness.export.prometheus import Exporter, parse_listen_address
 from harness.target.spawn import free_port
 from tests.core.series import trial
 from tests.edges.probe_target import wait_for
@@ -133,13 +133,13 @@ def test_judging_again_takes_no_more_than_its_share_of_a_long_run(monkeypatch: p
     ],
 )
 def test_a_place_is_a_port_or_a_host_with_a_port(text: str, place: tuple[str, int]) -> None:
-    assert place_of(text) == place
+    assert parse_listen_address(text) == place
 
 
 @pytest.mark.parametrize("text", ["", "http", "127.0.0.1:", "127.0.0.1:65536", "1:-1", "a:b:c"])
 def test_a_place_that_is_invalid_is_one_error_that_quotes_it(text: str) -> None:
     with pytest.raises(ConfigError, match="expected PORT, or HOST:PORT") as error:
-        place_of(text)
+        parse_listen_address(text)
     assert repr(text) in str(error.value)
 
 

@@ -12,7 +12,7 @@ from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.notice import payload
 from harness.core.record import RunRecord
-from harness.experiment.history import keep, place_of
+from harness.experiment.history import history_place, record_run
 from harness.export.webhook import Webhook
 from harness.store.run_dir import RunDirectory, run_id
 from tests.core.series import FDS, play
@@ -42,11 +42,11 @@ def soak(number: int, reports: Path) -> tuple[RunRecord, Path]:
 
 
 def test_a_leak_within_a_month_is_charted_and_notified_once(tmp_path: Path) -> None:
-    place = place_of(str(tmp_path / "reports" / "history.db"))
+    place = history_place(str(tmp_path / "reports" / "history.db"))
     with receiver(503, 200) as hook:
         for number in range(LENGTH):
             record, folder = soak(number, tmp_path / "reports")
-            for notice in keep(record, folder, place):
+            for notice in record_run(record, folder, place):
                 Webhook(hook.url).send(payload(notice), pause=lambda _: None)
     told = hook.messages
     assert len(told) == 2, "once, and once more because the first try met 503"
