@@ -24,10 +24,10 @@ from harness.experiment.reproduce import (
     LoadOverrides,
     ProfileSpec,
     choose,
-    compare,
     confirmed,
     describe,
     setup_for,
+    with_comparisons,
 )
 from harness.experiment.run import Run
 from harness.report.terminal import show_table
@@ -136,7 +136,9 @@ def command(context: click.Context, /, **options: Any) -> None:
         run = Run(command=text.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
         trouble = _run_all(run, chosen, overrides, options["repeat"], options["keep_going"])
     attempt(
-        "comparing the profiles", lambda: run.finish_trials(compare(run.record.trials)), run.failures.append
+        "comparing the profiles",
+        lambda: run.replace_trials(with_comparisons(run.record.trials)),
+        run.failures.append,
     )
     report = run.report()
     attempt("the JSON file", lambda: write_json(run, json_file), run.failures.append)
@@ -165,7 +167,7 @@ def _run_all(
                 trial = run.trial(setup, lambda trial, spec=spec: _confirm(trial, spec))  # type: ignore[misc]
             except HarnessError as error:
                 trouble.append(f"{name}: {error}")
-                run.failed(setup, str(error))
+                run.add_failed_trial(setup, str(error))
                 if not keep_going:
                     return trouble
                 continue

@@ -46,7 +46,8 @@ def call_in_turns(
     def run_turn() -> T:
         requested: Future[T] = Future()
         turns.put(requested)
-        # The caller may have returned before it could take the request.
+        # The caller sets ``returned`` before it empties the queue for the last time. So a request that is put too late
+        # for that is noticed here, and no request waits for ever.
         if returned.is_set():
             raise stopped
         return requested.result()
@@ -56,6 +57,7 @@ def call_in_turns(
             result.set_result(work(run_turn))
         except BaseException as error:
             result.set_exception(error)
+        # Wakes the caller at once: without it the result would only be noticed after POLL seconds.
         turns.put(None)
 
     # A daemon, because no thread waits for it after an interruption: it must not keep the process from exiting.

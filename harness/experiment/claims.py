@@ -40,12 +40,14 @@ MAX_STATE_BYTES = 64 << 20  # bytes of the saved state
 TRIES = 3  # attempts at one repeat, if the harness fails
 OVERHEAD = 8.0  # seconds of a trial besides its load: starts, settling, the end
 # A trial may take this many times as long as on an idle machine: late crashes and slow cycles still count.
-SLOWER = 3.0
+MAX_SLOWDOWN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatProgress:
-    """One finished repeat. done, total: repeats. at: seconds since this run's start."""
+    """One finished repeat. name: of its profile or variation. repeat: its number, from 1 on. need: how many repeats the
+    claims need of this profile. text: its result in words. done, total: repeats of all profiles. at: seconds since this
+    run's start."""
 
     name: str
     repeat: int
@@ -58,7 +60,11 @@ class RepeatProgress:
 
 class ClaimsRun:
     """One run in progress, with a folder of its own. ``run`` returns when everything is measured, the time is used up
-    or the user interrupts it. Raises ConfigError for a folder that cannot be resumed, StoreError."""
+    or the user interrupts it. Raises ConfigError for a folder that cannot be resumed, StoreError.
+
+    out: the folder; None: one of its own. resume: the folder of a run to resume. jobs: trials that run at the same
+    time. max_seconds: no trial starts that would end later. show: called after each repeat, in the thread that ran it.
+    """
 
     def __init__(
         self,
@@ -83,7 +89,7 @@ class ClaimsRun:
         self._lock = threading.Lock()
         self._began = time.monotonic()
         self._before = self.record.seconds
-        self._took: dict[str, float] = {}
+        self._took: dict[str, float] = {}  # seconds of the last repeat, by profile
         self._failures: dict[tuple[str, int], int] = {}
         self._left = self.record.left()
         self._total = sum(needed(self.record.claims).values())
@@ -100,13 +106,14 @@ class ClaimsRun:
             while worker.is_alive():  # short joins, so that a second Ctrl-C is noticed
                 worker.join(0.2)
         with self._lock:
-            self.record = replace(self.record, unmeasured=self._why())
+            self.record = replace(self.record, unmeasured=self._why_unmeasured())
             self._save()
         self._write("claims.md", render_markdown(self.record))
         self._write("claims.html", render_html(self.record))
         return self.record
 
-    def _why(self) -> str:
+    def _why_unmeasured(self) -> str:
+        """Why repeats may be missing, and how to measure them."""
         if self.interrupt.is_set():
             return f"the run was interrupted; --resume {self.folder.name} continues it"
         return f"the time of {self.max_seconds:g} s was used up; --resume {self.folder.name} continues it"
@@ -122,6 +129,7 @@ class ClaimsRun:
             if task is None:
                 return
             name, repeat = task
+            # Outside of the lock, because a trial takes seconds and the other jobs run theirs meanwhile.
             try:
                 found, text = self._measure(name, repeat)
             except HarnessError as error:
@@ -138,6 +146,7 @@ class ClaimsRun:
         return None
 
     def _expected(self, name: str) -> float:
+        """Seconds that a repeat of this profile will take."""
         spec = self.catalogue.spec(name)
         return self._took.get(name, OVERHEAD + float(spec.load["seconds"]))
 
@@ -146,13 +155,14 @@ class ClaimsRun:
         began = self._elapsed
         run = Run(
             command=f"harness reproduce --all: {name}",
+            # Each repeat makes other random choices: equal ones would measure one course of events several times.
             seed=self.seed + repeat,
             out=self.folder / TRIALS / f"{name}-{repeat + 1}",
             interrupt=self.interrupt,
         )
         try:
             trial = run.trial(
-                setup_for(spec, LoadOverrides(real_time=spec.real_time, max_seconds=_seconds(spec))),
+                setup_for(spec, LoadOverrides(real_time=spec.real_time, max_seconds=_time_limit(spec))),
                 lambda trial: _confirm(trial, spec),
             )
         finally:
@@ -192,11 +202,12 @@ class ClaimsRun:
         replace_file(self.folder / name, text.encode())
 
 
-def _seconds(spec: ProfileSpec) -> float | None:
-    """The time limit of a trial, which is generous because each trial ends by itself."""
+def _time_limit(spec: ProfileSpec) -> float | None:
+    """The time limit of a trial in seconds, which is generous because each trial ends by itself; None: that of
+    ``--real-time``."""
     if spec.real_time:
         return None
-    return float(spec.load["seconds"]) * SLOWER
+    return float(spec.load["seconds"]) * MAX_SLOWDOWN
 
 
 def _confirm(trial: Trial, spec: ProfileSpec) -> Trial:
@@ -243,7 +254,7 @@ def _described(catalogue: Catalogue) -> dict[str, Any]:
     specs = {name: catalogue.spec(name) for name in needed(catalogue.claims)}
     return {
         "claims": catalogue.claims,
-        "tests": {name: tested(spec) for name, spec in specs.items()},
+        "tests": {name: settings_text(spec) for name, spec in specs.items()},
         "expected": {name: spec.expected.value for name, spec in specs.items()},
         "definitions": {name: _digest(spec) for name, spec in specs.items()},
     }
@@ -251,6 +262,7 @@ def _described(catalogue: Catalogue) -> dict[str, Any]:
 
 def _digest(spec: ProfileSpec) -> str:
     """A digest of everything that influences the result of a trial; its wording does not."""
+    # Texts that only people read are left out: a better wording must not discard hours of measurements.
     parts = {**asdict(spec), "summary": "", "said": "", "load": dict(spec.load)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
@@ -277,7 +289,7 @@ def load(path: Path) -> ClaimsRecord:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def tested(spec: ProfileSpec) -> str:
+def settings_text(spec: ProfileSpec) -> str:
     """A trial's settings in a few words."""
     load = spec.load
     clients = (

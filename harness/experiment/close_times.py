@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from harness.core.judge.unnoticed import MIN_SHARE, MIN_SOCKETS
 from harness.core.sample import Sample
 
-SHORT = 2.0  # seconds without change that suffice where nothing above the last level is retained
-LATE = 10.0  # seconds: longer closes are waited for only while sockets of departed clients are retained
+MAX_WINDOW = 2.0  # seconds without change that suffice where nothing above the last level is retained
+MAX_LONG_WINDOW = (
+    10.0  # seconds: longer closes are awaited only while sockets of departed clients are retained
+)
 
 
 @dataclass(slots=True)
@@ -26,19 +28,21 @@ class CloseTimes:
     moved: float = 0.0
     base: float = 0.0
     unnoticed: float = 0.0
+    # The lowest level so far: its descriptors, and its sockets of departed clients.
     _lowest: tuple[float, float] = (math.inf, 0.0)
     _disconnected_at: float | None = None
 
     @property
     def window(self) -> float:
         """Seconds without change before a level can be read."""
-        return min(self.settle, SHORT)
+        return min(self.settle, MAX_WINDOW)
 
     @property
     def long_window(self) -> float:
         """Seconds without change before counts above the last level become a level. Only where sockets show that the
         service has not noticed departures yet, the harness waits for ``slowest`` without this limit."""
-        return max(self.settle, min(2 * max(self.slowest, self.moved), LATE))
+        # Twice the slowest, because one cycle shows only some of the close times that are possible.
+        return max(self.settle, min(2 * max(self.slowest, self.moved), MAX_LONG_WINDOW))
 
     def is_released(self, fds: float | None) -> bool:
         """Whether the descriptors are back at the last level."""
@@ -58,6 +62,7 @@ class CloseTimes:
         last = max(
             _last_fall([(s.at, count) for s in seen if (count := of(s)) is not None]) for of in readings
         )
+        # A count that never fell has 0, a time before the disconnect.
         lag = max(0.0, last - since)
         if lag > self.slowest:
             self.slowest = lag

@@ -43,7 +43,9 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The state that a live view shows. at: seconds since the trial's start. ledger: of the cycle in progress."""
+    """The state that a live view shows. trial: its name. at: seconds since the trial's start. cycle: its index.
+    connections: streams opened so far. sample: the latest, None before the probe runs. note: why the run takes longer.
+    ledger: of the cycle in progress."""
 
     trial: str
     at: float
@@ -57,8 +59,11 @@ class Progress:
 
 @dataclass(slots=True)
 class TrialContext:
-    """The run's clock and directory, the interrupt that ends the trial early, and the live view. folder_limit: limits
-    the size of the directory."""
+    """The run's clock and directory, the interrupt that ends the trial early, and the live view.
+
+    seed: of the random choices of swarm and broker. show: updates the live view. keep: saves the trial as it is now.
+    folder_limit: limits the size of the directory.
+    """
 
     clock: Callable[[], float]
     directory: RunDirectory

@@ -180,7 +180,7 @@ def guard_once(
             resume=resume,
             max_size=max_size,
         )
-        run.follow = exports.trial
+        run.on_change = exports.trial
         exports.begin(run.record.run_id, "soak" if request.judgement.soak else "guard")
         if arguments is not None and resume is None:
             # Saved before the first cycle: everything measured from here on can be resumed.
@@ -200,7 +200,7 @@ def guard_once(
             trial = run.trial(setup, self_test if request.judgement.self_test else None)
         # A service that never became ready is a finding: the run gets a verdict and a report like any other.
         except TargetError as error:
-            trial = run.failed(setup, str(error), error.advice)
+            trial = run.add_failed_trial(setup, str(error), error.advice)
         # ``run.report`` closes the directory otherwise; its lock must not outlive a failed run in the same process.
         except BaseException:
             run.directory.close()

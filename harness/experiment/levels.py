@@ -30,8 +30,8 @@ from harness.experiment.setup import TrialSetup
 from harness.experiment.target_runtime import TargetRuntime
 
 TCP_IN = "tcp-in"  # a class of a census: connections to a port that the service listens on
-MAX_EVENTS = 20  # of one cycle
-MAX_CHANGES = 100  # of the hot counts in one cycle
+MAX_EVENTS = 20  # events of processes, such as an exit, that the record keeps of one cycle
+MAX_CHANGES = 100  # changes of the hot counts that the record keeps of one cycle
 
 
 @dataclass
@@ -55,12 +55,10 @@ class LevelReader:
         self.close_times = CloseTimes(self.setup.judgement.settle, base=float(first or 0))
 
     def settle(self, tick: Callable[[], None]) -> SettleResult:
-        """Wait until the service has settled, exited or run out of time. tick: called while waiting.
-
-        ``observe`` checks whether a client is still connected. A census has to walk the kernel's sockets anyway, and
-        walking them twice was most of the CPU time that the harness used while it waited.
-        """
+        """Wait until the service has settled, exited or run out of time. tick: called while waiting."""
         self._tick = tick
+        # Clients are not counted here: ``observe`` looks for them in the census, which walks the kernel's sockets
+        # anyway. Walking them twice was most of the CPU time that the harness used while it waited.
         return self._settle(None)
 
     def _settle(
@@ -69,13 +67,14 @@ class LevelReader:
         long_window: float | None = None,
         is_released: Callable[[], bool] | None = None,
     ) -> SettleResult:
-        """long_window: seconds without change while more is retained than at the last level. is_released: whether
-        what the long window waits for is released."""
+        """Wait as ``settle`` does. port: of the clients, which must have disconnected; None: they are not counted.
+        long_window: seconds without change while more is retained than at the last level. is_released: whether what the
+        long window waits for is released."""
         close_times = self.close_times
         # With a retention time the harness does not wait for late closes: the judge recognises them by their fall.
-        retains = self.setup.judgement.retain > 0
+        has_retention = self.setup.judgement.retain > 0
         if long_window is None:
-            long_window = close_times.settle if retains else close_times.long_window
+            long_window = close_times.settle if has_retention else close_times.long_window
         return wait_until_settled(
             self.sampler,
             SettleCriteria(
@@ -86,7 +85,7 @@ class LevelReader:
                 timeout=max(self.setup.judgement.settle_timeout, 3 * long_window),
                 pace=self.setup.probe_interval,
                 long_window=long_window,
-                accept_falling=retains,
+                accept_falling=has_retention,
             ),
             port=port,
             clock=self.context.clock,
@@ -97,8 +96,10 @@ class LevelReader:
             ),
         )
 
-    def now(self, since: float) -> SettleResult:
-        """The counts as they are now, settled or not, to watch what a service releases late while it falls."""
+    def counts_now(self, since: float) -> SettleResult:
+        """The counts as they are now, settled or not, to watch what a service releases late while it falls.
+
+        since: start of the time over which the idle CPU is read, by the run's clock."""
         sample = self.sampler.latest()
         names = {"fds": sample.fds, "threads": sample.threads, "processes": sample.processes}
         level = {name: float(value) for name, value in names.items() if value is not None}
@@ -108,16 +109,16 @@ class LevelReader:
 
     def initial(self) -> dict[Key, float]:
         """The levels before the first client, as far as they can be read at once."""
-        found: dict[Key, float] = {}
+        levels: dict[Key, float] = {}
         # Read at once, without waiting for the service to settle: nothing has loaded it yet.
         for census in self._censuses(1):
-            found.update(census_levels(census))
+            levels.update(census_levels(census))
         counters, _ = self.runtime.read()
-        found.update(counters)
+        levels.update(counters)
         counted = self.broker.count() if self.broker else None
-        if counted and found:
-            found[Key("broker-peers")] = float(counted.peers)
-        return found
+        if counted and levels:
+            levels[Key("broker-peers")] = float(counted.peers)
+        return levels
 
     def observe(
         self, step: CycleSpec, ledger: Ledger, result: SettleResult, started: float, load_ended: float
@@ -129,12 +130,14 @@ class LevelReader:
             # Recorded before the first reading, because the service begins to close at this moment.
             close_times.clients_disconnected(load_ended)
         counters, censuses = self._read(result)
+        # Counts also settle while a client stays connected: an open connection changes none of them.
         if result.settled and self._clients_connected(censuses):
             result = self._settle(self.port)
             counters, censuses = self._read(result)
-        retains = self.setup.judgement.retain > 0
-        slow_closes = close_times.long_window < close_times.slowest
-        if result.settled and not retains and slow_closes and self._more_unnoticed(censuses):
+        has_retention = self.setup.judgement.retain > 0
+        # The long window is capped, so it may end before the slowest close that this service has shown.
+        closes_later = close_times.long_window < close_times.slowest
+        if result.settled and not has_retention and closes_later and self._more_unnoticed(censuses):
             result = self._settle(
                 None, close_times.slowest, lambda: not self._more_unnoticed(self._censuses(1))
             )
@@ -147,6 +150,7 @@ class LevelReader:
                 # The counts of a fluctuating service never stop changing, so they show no time after which they would.
                 close_times.moved = max(close_times.moved, result.close_lag)
         levels.update(counters)
+        # Counted in each cycle, also in one without levels: the broker's counts are those since the last call.
         counted = self.broker.count() if self.broker else None
         # A count of the broker alone must not turn a cycle without levels into one with levels.
         if counted and levels:
@@ -193,7 +197,7 @@ class LevelReader:
         return Reading(at, {**levels, **counters})
 
     def _idle_counts(self, since: float) -> tuple[tuple[float, float, float], ...]:
-        """The hot counts since the last client left, one entry for each change."""
+        """The hot counts since the last client disconnected, one entry for each change: time, descriptors, threads."""
         found: list[tuple[float, float, float]] = []
         for sample in self.sampler.samples():
             if sample.at < since or sample.fds is None or sample.threads is None:
@@ -241,7 +245,8 @@ class LevelReader:
         """The events of processes that existed before the cycle: a restart must be reported as a restart, never as
         a fix. A process that started and exited within the cycle, such as a shell command, is left out."""
         events = [event for sample in self.sampler.samples() if sample.at >= since for event in sample.events]
-        # The trailing space keeps pid 12 from matching pid 123.
+        # Each event begins with its process, as in "pid 12 started". The trailing space keeps pid 12 from matching
+        # pid 123.
         new = {event.removesuffix(" started") + " " for event in events if event.endswith(" started")}
         kept = [e for e in events if not e.endswith(" started") and not any(e.startswith(pid) for pid in new)]
         return tuple(kept[:MAX_EVENTS])
@@ -265,4 +270,5 @@ class LevelReader:
                 self.context.interrupt.is_set, lambda: self.sampler.census(self.context.clock()), "a census"
             )
         except HarnessError:
+            # The cycle then has no census. A crash, and a probe that failed, are reported where the samples are read.
             return None

@@ -21,13 +21,14 @@ from harness.store.claim import claim
 from harness.store.run_dir import run_id
 
 FIRST, LAST, LOG = "first.snapshot", "last.snapshot", "target.log"
-POLL = 0.05
+POLL = 0.05  # seconds between two checks whether a snapshot is due or the program has ended
 END_TIMEOUT = 10.0  # seconds after the end of a program until its exit must be known
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryRun:
-    """first, last: saved snapshots. seconds: between them. ended: how the program ended by itself, if it did."""
+    """first, last: saved snapshots. seconds: between them. ended: the exit code of a program that ended by itself,
+    negative for a signal; None for one that was stopped."""
 
     first: Path
     last: Path
@@ -61,10 +62,11 @@ def run(
     Raises ConfigError when it is no Python process that can be traced, TargetError when it ended before two snapshots,
     Interrupted when the interrupt came before two snapshots.
     """
-    every, after, duration = tracing.every, tracing.after, tracing.duration
-    if duration is not None and duration <= after:
+    if tracing.duration is not None and tracing.duration <= tracing.after:
         raise OptionError(
-            "for", duration, f"ends before the second snapshot; expected more than `after` ({after:g} s)"
+            "for",
+            tracing.duration,
+            f"ends before the second snapshot; expected more than `after` ({tracing.after:g} s)",
         )
     now = datetime.datetime.now(datetime.UTC)
     out = claim(out, run_id(now, os.getpid()), marker=LOG, signs=(FIRST, LAST))
@@ -77,27 +79,26 @@ def run(
             if isinstance(found, Unavailable):
                 # A program that has exited cannot be inspected either, but then its exit is the error to report.
                 if not executable(child.pid) and child.wait(END_TIMEOUT):
-                    raise _early(child, out, every)
+                    raise _ended_early(child, out, tracing)
                 raise ConfigError(f"{command[0]!r}: {found.reason}; expected a Python program")
-            return _snapshots(child, reader, out, every, after, duration, interrupt, clock)
+            return _take_snapshots(child, reader, out, tracing, interrupt, clock)
 
 
-def _snapshots(
+def _take_snapshots(
     child: Child,
     reader: PythonCounters,
     out: Path,
-    every: float,
-    after: float,
-    duration: float | None,
+    tracing: Tracing,
     interrupt: Event,
     clock: Callable[[], float],
 ) -> MemoryRun:
     started = clock()
-    end = started + duration if duration is not None else float("inf")
-    taken: list[float] = []
-    due = started + after
+    end = started + tracing.duration if tracing.duration is not None else float("inf")
+    taken: list[float] = []  # times of the snapshots that are kept: the first, and the latest after it
+    due = started + tracing.after
     while True:
         ending = interrupt.is_set() or clock() >= end
+        # One more at the end, so that the comparison covers the whole run.
         if child.alive and (clock() >= due or ending):
             try:
                 reader.snapshot().save(out / (LAST if taken else FIRST))
@@ -108,22 +109,24 @@ def _snapshots(
             else:
                 # The first snapshot is kept, and each later one replaces the one before.
                 taken = [taken[0], clock()] if taken else [clock()]
-                due = clock() + every
+                due = clock() + tracing.every
         if ending or not child.alive:
             break
         child.wait(POLL)
     if len(taken) < 2:
         if interrupt.is_set():
             raise Interrupted(
-                f"interrupted after {clock() - started:.1f} s, before two snapshots; expected {after + every:g} s"
+                f"interrupted after {clock() - started:.1f} s, before two snapshots; expected "
+                f"{tracing.after + tracing.every:g} s"
             )
-        raise _early(child, out, every)
+        raise _ended_early(child, out, tracing)
     return MemoryRun(out / FIRST, out / LAST, taken[1] - taken[0], child.poll())
 
 
-def _early(child: Child, out: Path, every: float) -> TargetError:
+def _ended_early(child: Child, out: Path, tracing: Tracing) -> TargetError:
+    """The error for a program that exited before two snapshots were taken."""
     words = " | ".join(child.tail(3)) or "nothing in its log"
     return TargetError(
         f"the program exited with {child.poll()} before two snapshots were taken ({words}); expected it to run: "
-        f"take snapshots more often than every {every:g} s, and see {out / LOG}"
+        f"take snapshots more often than every {tracing.every:g} s, and see {out / LOG}"
     )

@@ -40,7 +40,7 @@ def source(environment: Mapping[str, str], folder: Path | None = None) -> dict[s
     commit, branch, dirty = _git(environment, folder)
     found: dict[str, object] = {
         "commit": commit or _first(environment, COMMIT),
-        # A CI job has checked out a commit, not a branch, so its own variable comes first.
+        # A CI job has checked out a commit, not a branch, so git knows no branch there: the job's variable comes first.
         "branch": _first(environment, BRANCH) or branch,
         "dirty": dirty,
         "ci_job": _job(environment),

@@ -25,8 +25,10 @@ def redactor(
     # A command may contain a URL with a password, or an option such as --token.
     values += secrets_in_words(command or ())
     for name, value in (headers or {}).items():
+        # A header such as Accept is no secret. Replacing its value would make the report unreadable.
         if is_secret(name):
             values += secrets_in_header(name, value)
     if body:
         values += secrets_in_body(body.decode(errors="replace"))
+    # A URL and a command line may have the same secret, which is then searched for only once.
     return Redactor(tuple(dict.fromkeys(values)), tuple(patterns))

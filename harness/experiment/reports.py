@@ -23,8 +23,10 @@ def uncovered(trial: Trial) -> tuple[Note, ...]:
 
 
 def write_reports(record: RunRecord, directory: RunDirectory) -> Path:
-    """All readable forms of a record, beside its run.json. Raises StoreError."""
-    return [write(record, directory) for write in REPORTS.values()][-1]
+    """Write all readable forms of a record beside its run.json, and return the path of report.html. Raises
+    StoreError."""
+    written = {name: write(record, directory) for name, write in REPORTS.items()}
+    return written[HTML]
 
 
 def _write_markdown(record: RunRecord, directory: RunDirectory) -> Path:
@@ -38,7 +40,7 @@ def _write_junit(record: RunRecord, directory: RunDirectory) -> Path:
 def _write_html(record: RunRecord, directory: RunDirectory) -> Path:
     samples = {trial.name: list(directory.read_samples(trial.name)) for trial in record.trials}
     links = {trial.name: _links(directory.path, trial.name) for trial in record.trials}
-    return directory.write_text("report.html", render_html(record, samples, links, root=str(Path.cwd())))
+    return directory.write_text(HTML, render_html(record, samples, links, root=str(Path.cwd())))
 
 
 def _links(folder: Path, trial: str) -> list[tuple[str, str]]:
@@ -51,7 +53,8 @@ def _links(folder: Path, trial: str) -> list[tuple[str, str]]:
     return [(label, quote(path)) for label, path in known if (folder / path).exists()]
 
 
-REPORTS = {"summary.md": _write_markdown, "junit.xml": _write_junit, "report.html": _write_html}
+HTML = "report.html"
+REPORTS = {"summary.md": _write_markdown, "junit.xml": _write_junit, HTML: _write_html}
 
 
 def worst_exit_code(trials: Iterable[Trial]) -> int:

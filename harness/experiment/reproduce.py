@@ -32,12 +32,12 @@ from harness.experiment.setup import Steps, TrialSetup
 from harness.experiment.target_runtime import RuntimeSetup
 
 DEFAULT_PROFILES = ("original", "upstream", "solution-1", "solution-2", "solution-3", "fixed")
-DESCRIBE_TIMEOUT = 20.0
-NOFILE = 1024
+DESCRIBE_TIMEOUT = 20.0  # seconds, of which the imports of the service's framework take most
+NOFILE = 1024  # RLIMIT_NOFILE of the reference service
 # Seconds: the service gives its streams 2 s and its ZeroMQ process 2 s, and the machine may be busy.
 GRACE = 6.0
 REAL_SECONDS = 90.0  # three times the 30 s after which the original crashes
-REAL_DWELL = 40.0
+REAL_DWELL = 40.0  # seconds that clients stay: beyond the crash, so that none disconnects before it
 LATER_THAN = {"solution-2": "solution-1"}  # according to the analysis, it "crashed less often"
 
 
@@ -264,30 +264,30 @@ def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
     return True, f"{counted(events, 'event')} arrived" if events else "no event ever arrived"
 
 
-def compare(trials: Sequence[Trial]) -> list[Trial]:
-    """Test the claims that compare two profiles, over all runs of both. A claim that its repeats refute removes the
-    confirmation; one with too few repeats is noted as not tested."""
-    lives: dict[str, list[float]] = {}
+def with_comparisons(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials, with the results of the claims that compare two profiles, over all runs of both. A claim that its
+    repeats refute removes the confirmation; one with too few repeats is noted as not tested."""
+    seconds_to_crash: dict[str, list[float]] = {}
     for trial in trials:
         if trial.exit and trial.exit.at > 0:
-            lives.setdefault(trial.about.profile, []).append(trial.exit.at)
+            seconds_to_crash.setdefault(trial.about.profile, []).append(trial.exit.at)
     compared = []
     for trial in trials:
         name = trial.about.profile
         before = LATER_THAN.get(name)
-        if before is None or name not in lives or before not in lives:
+        if before is None or name not in seconds_to_crash or before not in seconds_to_crash:
             compared.append(trial)
             continue
-        refuted, claim = claim_of(lives[name], lives[before], before)
+        refuted, claim = crashes_later(seconds_to_crash[name], seconds_to_crash[before], before)
         note = f"{trial.about.note}; {claim}" if trial.about.note else claim
         good = False if refuted else trial.about.confirmed
         compared.append(replace(trial, about=replace(trial.about, note=note, confirmed=good)))
     return compared
 
 
-def claim_of(later: Sequence[float], earlier: Sequence[float], name: str) -> tuple[bool, str]:
-    """Whether "crashes later than ``name``" is refuted, and the claim with its evidence. Arguments: seconds until the
-    crash, one per run."""
+def crashes_later(later: Sequence[float], earlier: Sequence[float], name: str) -> tuple[bool, str]:
+    """Whether the claim "crashes later than ``name``" is refuted, and its text with the evidence. later, earlier:
+    seconds until the crash, one per run, of the profile and of ``name``."""
     tested = factor(later, earlier)
     if tested is None:
         repeats = f"{counted(min(len(later), len(earlier)), 'run')} of each; --repeat {MIN_RUNS} tests it"

@@ -54,8 +54,8 @@ def resumption(run: Path, now: float | None = None) -> Resumption:
         directory.close()
         raise
     last = trial.observations[-1].ended if trial.observations else trial.started
-    # The samples are written at once and the record after each cycle, so after a crash of the machine the samples are
-    # ahead.
+    # The samples are written at once and the record after each cycle. After a crash of the machine the samples are
+    # ahead of the record, and the clock must not go back behind them.
     at = max(trial.started, trial.ended, last, sampled)
     gap = max(0.0, (time.time() if now is None else now) - written)
     return Resumption(directory, replace(record, trials=()), _continued(trial, at, gap), plan, at)

@@ -20,7 +20,7 @@ from harness.core.record import RunRecord, TargetInfo, Trial
 from harness.core.redact import Redactor
 from harness.experiment.context import Progress, TrialContext
 from harness.experiment.provenance import machine
-from harness.experiment.reports import REPORTS, uncovered
+from harness.experiment.reports import HTML, REPORTS, uncovered
 from harness.experiment.resume import Resumption
 from harness.experiment.setup import TrialSetup
 from harness.experiment.stop_signal import GRACE, StopSignal
@@ -56,7 +56,7 @@ class Run:
         self.folder_limit = FolderLimit(self.directory, max_size)
         self.interrupt = interrupt
         self.show = show
-        self.follow: Callable[[Trial], None] = lambda _: None
+        self.on_change: Callable[[Trial], None] = lambda _: None
         """Called with each new state of a trial, its verdict included."""
         # The clock of a resumed run continues where it stopped, so that the times of both parts can be compared.
         start = time.monotonic() - (resume.at if resume else 0.0)
@@ -107,6 +107,7 @@ class Run:
         if finish:
             failed: list[str] = []
             judged = trial
+            # The verdict is certain by now, so a self-test that fails adds a note and does not end the run.
             finished = attempt("the self-test", lambda: finish(judged), failed.append)
             trial = finished or replace(
                 trial, notes=(*trial.notes, *(Note(NoteKind.STEP_FAILED, text) for text in failed))
@@ -116,10 +117,11 @@ class Run:
         attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial
 
-    def failed(self, setup: TrialSetup, why: str, advice: str = "") -> Trial:
+    def add_failed_trial(self, setup: TrialSetup, why: str, advice: str = "") -> Trial:
         """Add a trial that ended before its first cycle to the record, judged. Notes about it (its target, a log that
         was cut, an exit that had to be forced) are kept. advice: the next step."""
         setup = replace(setup, name=self.redact.text(setup.name))
+        # The trial may have saved itself before it failed. That entry is replaced, not repeated.
         done = [trial for trial in self.record.trials if trial.name != setup.name]
         service = setup.service
         # What the trial recorded before it failed is kept, such as its target and its notes.
@@ -137,7 +139,7 @@ class Run:
         attempt("saving the verdict", lambda: self._keep((*done, trial)), self.failures.append)
         return trial
 
-    def finish_trials(self, trials: Sequence[Trial]) -> None:
+    def replace_trials(self, trials: Sequence[Trial]) -> None:
         """Replace the trials by the same ones with additional notes."""
         self._keep(trials)
 
@@ -145,7 +147,7 @@ class Run:
         self.record = replace(self.record, trials=tuple(map(self._redacted, trials)))
         self.directory.checkpoint(self.record)
         if self.record.trials:
-            self.follow(self.record.trials[-1])
+            self.on_change(self.record.trials[-1])
 
     def _redacted(self, trial: Trial) -> Trial:
         """The trial without secrets. This happens before it is judged, because the verdict quotes the trial, and
@@ -158,10 +160,10 @@ class Run:
     def report(self) -> Path:
         """Write report.html, summary.md and junit.xml; the path of the first, or the run's folder when it could not be
         written. A failure does not change the verdict; it is added to ``failures``."""
-        written = [
-            attempt(name, lambda write=write: write(self.record, self.directory), self.failures.append)  # type: ignore[misc]
+        # Each by itself, so that a failure of one form does not prevent the others.
+        written = {
+            name: attempt(name, partial(write, self.record, self.directory), self.failures.append)
             for name, write in REPORTS.items()
-        ]
+        }
         attempt("closing the run's files", self.directory.close, self.failures.append)
-        # REPORTS lists report.html last.
-        return written[-1] or self.directory.path
+        return written[HTML] or self.directory.path

@@ -42,6 +42,7 @@ def exit_info(
     lines = (*target.tail(LOG_LINES), *(oom_kills(target.pid) if code in KILLED else ()))
     # The folder may contain core files of earlier crashes.
     since = time.time() - at
+    # A trace in the log is preferred: it has the frames of the language, a core file only those of C.
     trace = crash_trace(code, lines) or core_stack([cwd or Path.cwd()], since=since)
     return ExitInfo(code, at, connections, excerpt(lines, LOG_KEPT), during, trace)
 
@@ -52,6 +53,7 @@ def stop_service(target: Target, log: Path, *, grace: float, interrupted: bool) 
     target.stop(min(INTERRUPTED_GRACE, grace) if interrupted else grace)
     code = target.poll()
     notes = []
+    # The notes are about stopping a service. One that exited before has a record of its exit instead.
     if was_alive and target.tail(1) and was_cut(log):
         text = (
             "its log exceeded 64 MiB and was cut: target.log has the last lines, target.old.log those before"

@@ -13,9 +13,9 @@ from harness.core.quiescence import QUARTERS, NeverSettled, Quiescent, Settling,
 from harness.core.sample import Census, Sample
 from harness.experiment.remote_target import ProbeSampler
 
-POLL = 0.05  # seconds
-MIN_SLEEP = 0.01  # seconds
-LATE = 0.005  # seconds after its due time at which a sample is available
+POLL = 0.05  # seconds until the next check where no sample and no end of a window is due
+MIN_SLEEP = 0.01  # seconds, so that a sample that is a little late does not make the loop spin
+SAMPLE_DELAY = 0.005  # seconds after its due time at which a sample is available
 CLIENT_CHECK_INTERVAL = 0.25  # seconds, at least, between two counts of the connected clients
 MIN_FLOOR_WINDOW = 0.5  # seconds: a quarter of the time over which a fluctuating service is watched
 CENSUSES_WHILE_FLUCTUATING = 5  # the lowest of them counts
@@ -23,10 +23,14 @@ CENSUSES_WHILE_FLUCTUATING = 5  # the lowest of them counts
 
 @dataclass(frozen=True, slots=True)
 class SettleResult:
-    """The result of waiting until a service has settled. level: hot-lane counts once settled. idle_cpu: cores used
+    """The result of waiting until a service has settled.
+
+    moving: names of the counts that still changed, or why the wait was stopped; "" for none. level: hot-lane counts
+    once settled. close_lag: seconds from the start of the wait until no count changed any more. idle_cpu: cores used
     while idle, None where it could not be read. fluctuating: settled although the counts named in ``moving`` still
     change. stable: nothing changed for the whole long window, which is needed only while counts are above the last
-    level."""
+    level.
+    """
 
     settled: bool
     moving: str
@@ -64,9 +68,9 @@ class SettleResult:
 class ConnectedClients:
     """Counts the clients connected to a port; with port None it counts none, because a census follows.
 
-    A count walks all sockets of the kernel, which takes 2 to 14 ms here, against 60 µs for a sample. Accepting or
-    closing a connection changes the target's descriptors. So one count at the end of a window in which they did not
-    change covers the whole window, and only while clients are connected is the count repeated."""
+    A count is expensive (``harness.probe.sockets.inbound``). Accepting or closing a connection changes the target's
+    descriptors, which each sample has. So one count at the end of a window in which they did not change covers the
+    whole window, and only while clients are connected is the count repeated."""
 
     def __init__(self, sampler: ProbeSampler, port: int | None, clock: Callable[[], float]) -> None:
         self._sampler, self._port, self._clock = sampler, port, clock
@@ -113,17 +117,17 @@ def wait_until_settled(
 ) -> SettleResult:
     """Wait until the counts meet ``criteria`` and no client is connected. port: of the clients; None: they are not
     counted. is_released: whether counts are back at the last level; called while the long window is not over."""
-    waiting = _Waiting(sampler, criteria, ConnectedClients(sampler, port, clock), clock, is_released)
+    wait = _SettleWait(sampler, criteria, ConnectedClients(sampler, port, clock), clock, is_released)
     while True:
-        if (result := waiting.look()) is not None:
+        if (result := wait.check()) is not None:
             return result
         if stopped():
             return SettleResult(False, "stopped before it settled", {}, 0.0)
         tick()
-        waiting.sleep()
+        wait.sleep()
 
 
-class _Waiting:
+class _SettleWait:
     """One wait for a service to settle."""
 
     def __init__(
@@ -148,7 +152,7 @@ class _Waiting:
         self._unchanged_since = self._started
         self._release_checked_at = -math.inf
 
-    def look(self) -> SettleResult | None:
+    def check(self) -> SettleResult | None:
         """Take the latest sample into account. The result once the counts have settled, or never will."""
         sample = self._sampler.latest()
         state = self._feed(sample)
@@ -156,6 +160,7 @@ class _Waiting:
         if not self._samples or self._samples[-1] is not sample:
             self._samples.append(sample)
         if isinstance(state, Quiescent) and not state.fluctuating:
+            # Above the last level, a short window is not enough: the service may close late what it still holds.
             still_for = self._clock() - self._started - state.lag
             if still_for < self._criteria.long_window and not self._released(state.level):
                 state = Settling(self._started + state.lag, "what departed clients left behind")
@@ -199,8 +204,8 @@ class _Waiting:
     def sleep(self) -> None:
         """Sleep until the next sample or the end of the window. Polling would use CPU time that the service may
         need."""
-        sample_due = self._samples[-1].at + self._criteria.pace + LATE
-        window_ends = self._unchanged_since + self._criteria.window + LATE
+        sample_due = self._samples[-1].at + self._criteria.pace + SAMPLE_DELAY
+        window_ends = self._unchanged_since + self._criteria.window + SAMPLE_DELAY
         time.sleep(_sleep_time(self._clock(), sample_due, window_ends))
 
 

@@ -74,7 +74,7 @@ class CycleRunner:
         if step.phase is Phase.RETENTION and not step.connections:
             # This cycle watches late releases, so it must see the counts while they fall, not only once they have
             # settled. After requests the sockets of their own clients must be closed first.
-            settled = reader.now(started)
+            settled = reader.counts_now(started)
         else:
             settled = reader.settle(lambda: self._show("settling", step))
         seen = reader.observe(step, ledger, settled, started, load_ended)

@@ -96,7 +96,7 @@ class RemoteSampler:
                 greeted = self._follow()
                 if self._stop.is_set() or self.ended:
                     return
-                why = self._command.why()
+                why = self._command.exit_text()
                 self._answer({BROKEN: why})  # ends the wait for an answer
                 if not self._first.is_set():
                     raise ProbeError(f"the remote probe sent no sample: {why}")

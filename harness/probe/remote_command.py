@@ -22,8 +22,8 @@ class RemoteCommand:
     """One run of the command."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        # A process that left the command's group may keep the pipes open for ever, so this pipe wakes the readers
-        # up instead of end of file.
+        # A process that left the command's group may keep the pipes open for ever. The readers would then never see an
+        # end of file, so ``kill`` wakes them by this descriptor (eventfd(2)).
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         orphan_killer = None
         try:
@@ -93,9 +93,9 @@ class RemoteCommand:
                 "the connection to the remote probe is broken; expected it to accept a request"
             ) from None
 
-    def why(self) -> str:
+    def exit_text(self) -> str:
         """The exit of the command in words, with the last line of its stderr."""
-        code = self._ended(END_TIMEOUT)
+        code = self._wait_for_exit(END_TIMEOUT)
         self._errors.join(1.0)
         # The reason is usually the last line: ssh prints banners and warnings before it.
         lines = self._stderr_tail.decode(errors="replace").strip().splitlines()
@@ -103,7 +103,7 @@ class RemoteCommand:
         how = "closed its output" if code is None else f"exited with {code}"
         return f"the command {how}" + (f": {last}" if last else "")
 
-    def _ended(self, timeout: float) -> int | None:
+    def _wait_for_exit(self, timeout: float) -> int | None:
         """Its exit code, negative for a signal; None while it runs. It stays a zombie, so that its number, which
         is that of its group, is not reused before the group is killed."""
         ends = time.monotonic() + timeout

@@ -157,7 +157,8 @@ def _rows_of(
 def inbound(pid: int, port: int) -> int | None:
     """Established connections to ``port`` as the target's namespace sees them; None once it has exited.
 
-    Half a millisecond, nearly all of it the kernel's walk through its hash table: cheap enough to poll.
+    The kernel walks its whole hash table for each call: 2 to 14 ms where the table has 262,144 entries, against 30 µs
+    for a sample (measured, Linux 6.18). Callers therefore count clients rarely.
     """
     try:
         directory = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.sample import Sample
-from harness.experiment.close_times import LATE, SHORT, CloseTimes
+from harness.experiment.close_times import MAX_LONG_WINDOW, MAX_WINDOW, CloseTimes
 
 
 def lane(counts: dict[float, int], until: float, step: float = 0.1) -> list[Sample]:
@@ -30,7 +30,7 @@ def learned(counts: dict[float, int], until: float) -> CloseTimes:
 def test_the_latest_close_since_the_last_client_left_is_learned() -> None:
     closes = learned({0.0: 58, 10.0: 50, 14.0: 30, 19.4: 8}, 30.0)
     assert closes.slowest == pytest.approx(9.4, abs=0.11)
-    assert closes.long_window == LATE
+    assert closes.long_window == MAX_LONG_WINDOW
     assert learned({0.0: 58, 10.3: 8}, 30.0).long_window == 1.0
 
 
@@ -50,7 +50,7 @@ def test_no_close_time_is_learned_before_the_first_client() -> None:
 
 def test_counts_that_are_back_need_only_a_short_window_and_others_the_time_requested() -> None:
     closes = CloseTimes(62.0, base=8.0)
-    assert (closes.window, closes.long_window) == (SHORT, 62.0)
+    assert (closes.window, closes.long_window) == (MAX_WINDOW, 62.0)
     assert closes.is_released(8.0)
     assert not closes.is_released(9.0)
     assert not closes.is_released(None)

@@ -61,7 +61,7 @@ class ScriptedCommand:
             self._waiting.append([json.dumps(answer).encode()])
             self._news.set()
 
-    def why(self) -> str:
+    def exit_text(self) -> str:
         return self.far.why
 
     def kill(self) -> None:

@@ -339,7 +339,7 @@ def test_an_exited_command_keeps_its_pid_until_its_group_is_killed() -> None:
     """Reaped before, the number could be another group's by the time it is killed."""
     line = RemoteCommand(["sh", "-c", "sleep 60 >&- 2>&- & exit 3"])
     assert line.read() == []
-    assert line.why() == "the command exited with 3"
+    assert line.exit_text() == "the command exited with 3"
     assert state(line._process.pid) == "Z"
     group = line._process.pid
     assert len(members(group)) == 1

@@ -10,7 +10,7 @@ from harness.core.budget import Budget
 from harness.core.cycle import CycleSpec, Ledger, Observation
 from harness.core.judge.trial import judge
 from harness.core.record import About, ExitInfo, TargetInfo, Trial
-from harness.experiment.reproduce import ProfileSpec, compare, confirmed, describe
+from harness.experiment.reproduce import ProfileSpec, confirmed, describe, with_comparisons
 
 REQUEST_SENT = "panic: ZMQError: Too many open files"
 
@@ -120,7 +120,7 @@ def runs(name: str, seconds: list[float]) -> list[Trial]:
 def test_a_claim_that_compares_profiles_is_tested_over_repeats(
     later: list[float], earlier: list[float], note: str, good: bool
 ) -> None:
-    compared = compare([*runs("solution-1", earlier), *runs("solution-2", later)])
+    compared = with_comparisons([*runs("solution-1", earlier), *runs("solution-2", later)])
     for trial in compared[len(earlier) :]:
         assert str(trial.about.note).startswith(f"9 events arrived; {note}")
         assert trial.about.confirmed is good
