@@ -32,15 +32,20 @@ SocketOrder = Unbind | Bind | Read | Restart | Wire
 
 
 class Send(NamedTuple):
-    """One message for the ROUTER: identity, then frames."""
+    """One message for the ROUTER: identity, then frames. outgoing: the message of which these are the frames."""
 
     to: bytes
     frames: Sequence[bytes]
-    what: Outgoing
+    outgoing: Outgoing
 
 
 class Broker:
-    """Sans-I/O broker. Every method that can cause traffic returns what to send, in order."""
+    """Sans-I/O broker. Every method that can cause traffic returns what to send, in order.
+
+    held: replies that wait for the order ``release``. unreachable: messages whose peer has disconnected or does not
+    read. invalid: messages of no dialect by reason. foreign: messages of other dialects by name. notices: lines for the
+    user that are not shown yet. socket_orders: for the owner of the sockets, which takes them from here.
+    """
 
     def __init__(self, dialect: Dialect, state: State, random: Random, *, proxied: bool = False) -> None:
         self.dialect = dialect
@@ -58,8 +63,10 @@ class Broker:
         self.per_service: Counter[str] = Counter()
         self.socket_orders: list[SocketOrder] = []
         self._usual_interval = state.interval
-        self._abandoned = 0
-        self._due: list[tuple[float, int, Outgoing]] = []
+        self._abandoned = (
+            0  # final replies that were dropped here: by a restart, or because too many were held
+        )
+        self._due: list[tuple[float, int, Outgoing]] = []  # a heap: when to send, in which order, what
         self._order = itertools.count()
 
     # -- input
@@ -86,6 +93,7 @@ class Broker:
         if self.chain.active:
             answers = self.chain.incoming(Incoming(identity, message, service), now)
             if answers is not None:
+                # The state machine, which counts requests, does not see this one.
                 if isinstance(message, mdp.ClientRequest):
                     self.state.requests += 1
                 sends = [s for answer in answers for s in self._schedule(answer, now)]
@@ -93,6 +101,7 @@ class Broker:
         sends = []
         for out in self.state.receive(identity, message, now):
             sends += self._through_faults(out, now)
+        # Only a fault gives orders. Without one, the usual case, a message costs no look for them.
         return sends + self._follow_orders(now) if self.chain.active else sends
 
     def reject(self, reason: str, frames: int) -> None:
@@ -193,16 +202,16 @@ class Broker:
 
     def delivered(self, send: Send) -> None:
         """Count a message that the ROUTER accepted."""
-        if send.what.to_client:
-            if send.what.command == FINAL:
+        if send.outgoing.to_client:
+            if send.outgoing.command == FINAL:
                 self.replies += 1
-            elif send.what.command == PARTIAL:
+            elif send.outgoing.command == PARTIAL:
                 self.partials += 1
 
     def undeliverable(self, send: Send) -> None:
         """Count a message whose peer is disconnected or whose queue is full, and cancel its repetitions."""
         self.unreachable += 1
-        if send.what.interval is not None:
+        if send.outgoing.interval is not None:
             # The peer has disconnected, so a repeated message would be repeated for ever.
             self._due = [entry for entry in self._due if entry[2].to != send.to or entry[2].interval is None]
             heapq.heapify(self._due)
@@ -233,7 +242,7 @@ class Broker:
             "faults": [a.as_dict() for a in self.chain.active.values()],
         }
 
-    # -- helpers
+    # -- scheduling and counting
 
     def _count(self, service: bytes) -> None:
         name = service.decode("utf-8", "backslashreplace")

@@ -83,6 +83,7 @@ class Chain:
                 f"no fault with id {number} is active; active are {sorted(self.active) or 'none'}"
             )
         self._sort()
+        # A fault whose time window never opened has nothing to end.
         if not active.began:
             return []
         active.context.now = now

@@ -27,7 +27,7 @@ from fake_broker.server import ListenError, Server, listen
 from fake_broker.spec import Spec, parse
 
 MAX_WAIT = 1.0  # seconds of one poll
-BEHIND_PROXY = "tcp://127.0.0.1:0"
+BEHIND_PROXY = "tcp://127.0.0.1:0"  # where the ROUTER listens if peers connect to the proxy
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,9 @@ class Loop:
         self._clock = clock
         self._began = clock()
         self._stopping = False
-        self._silence: int | None = None
+        self._silence_id: int | None = None  # of the fault that ``silence`` switched on last
         self._proxy: Proxy | None = None
+        # Closes everything again if a later step fails, such as an endpoint that is taken.
         with contextlib.ExitStack() as undo:
             context = zmq.Context()
             undo.callback(context.destroy, 0)
@@ -108,7 +109,7 @@ class Loop:
             elif self._journal is not None and self._journal_pending():
                 self._journal.flush()
             if self._control in ready:
-                self._execute()
+                self._answer_order()
             if self._wake_read.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_read.recv(64)
@@ -187,9 +188,9 @@ class Loop:
     def silence(self, silent: bool) -> None:
         """Stop answering, or answer again. Both are idempotent."""
         if silent and not self._silent():
-            self._silence = self.add_fault(parse({"fault": "silence"}))
-        elif self._silence is not None and self._silent() and not silent:
-            self.remove_fault(self._silence)
+            self._silence_id = self.add_fault(parse({"fault": "silence"}))
+        elif self._silence_id is not None and self._silent() and not silent:
+            self.remove_fault(self._silence_id)
 
     def release(self) -> int:
         """Send every held reply; how many."""
@@ -198,9 +199,10 @@ class Loop:
         return len(sends)
 
     def _silent(self) -> bool:
-        return self._silence is not None and self._silence in self._broker.chain.active
+        # ``clear`` may have switched the fault off in the meantime.
+        return self._silence_id is not None and self._silence_id in self._broker.chain.active
 
-    # -- helpers
+    # -- steps of ``run``
 
     def _poll_timeout(self) -> int:
         """Milliseconds until something is due, rounded up: a poll that ends too early would only repeat itself."""
@@ -250,7 +252,8 @@ class Loop:
             if self._journal is not None:
                 self._journal.write(self._clock(), "out", send.to, send.frames)
 
-    def _execute(self) -> None:
+    def _answer_order(self) -> None:
+        """Carry out one order of the control endpoint, and answer it."""
         try:
             frames = self._control.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:

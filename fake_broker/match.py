@@ -9,7 +9,7 @@ from random import Random
 
 from fake_broker.fault import bounds, hex_digits, text_or_flag
 
-FOREVER = 1e9
+FOREVER = 1e9  # seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from typing import Any
 
 from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Direction, Link, Policy, Tally
 
-BUFFER = 64 * 1024
+BUFFER = 64 * 1024  # bytes that wait in one direction of a connection
 MAX_WAIT = 0.5  # seconds of one select
 DEFAULT = Policy()
+# Fields of the policy whose effects are counted for the fault that set them.
 COUNTED = frozenset({"pause", "slice", "limit", "max_peers"})
-BACKLOG = 512
+BACKLOG = 512  # connections that wait to be accepted
 DRAIN = 64  # times BUFFER that are read before a FIN, at most: a peer that never stops sending would block the proxy
 
 

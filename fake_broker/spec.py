@@ -21,7 +21,7 @@ from fake_broker.traffic import COMMANDS
 MAX_TEXT = 255
 """Characters: the length of the longest ROUTER identity."""
 
-MATCH_KEYS = tuple(f.name for f in fields(Match))
+MATCH_KEYS = tuple(f.name for f in fields(Match))  # keys that every fault takes
 
 
 class SpecError(ValueError):

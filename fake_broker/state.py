@@ -33,7 +33,9 @@ HEARTBEAT_INTERVAL = 2.5
 LIVENESS = 3
 """Intervals without a message after which the broker drops a worker: 7.5 s."""
 MAX_PENDING = 10_000
+"""Requests that wait for a worker, of all services together."""
 MAX_WORKERS = 10_000
+"""Workers at once."""
 
 
 @dataclass(slots=True)
@@ -196,6 +198,7 @@ class State:
         return self._dispatch(service, now)
 
     def _reply(self, worker: Worker, reply: WorkerReply, now: float) -> list[Outgoing]:
+        # No request asked for this reply, so worker and broker disagree about their state: the worker starts again.
         if worker.client is None:
             return self.disconnect(worker.identity)
         service = self.services[worker.service]
@@ -217,6 +220,7 @@ class State:
     def _dispatch(self, service: Service, now: float) -> list[Outgoing]:
         sent = []
         while service.idle and service.waiting:
+            # The longest idle worker may have exited since the last tick, and must not get the request.
             worker = service.idle[0]
             if worker.expires <= now:
                 self.forget(worker.identity)

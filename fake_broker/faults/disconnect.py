@@ -18,6 +18,8 @@ class Disconnect(Fault):
 
     def tick(self, context: HookContext) -> float | None:
         for worker, service in context.workers.items():
+            # The broker drops the worker as well: its next message is then one of a worker that the broker does not
+            # know.
             message = Outgoing(worker, DisconnectMessage(), service)
             context.orders += [Forget(worker), Deliver((message,))]
         return context.now + self.interval if self.interval else None

@@ -22,6 +22,7 @@ class EmptyBody(Fault):
     def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
         assert isinstance(message.message, ClientReply)
         emptied = replace(message, message=replace(message.message, body=(b"",)), frames=None)
+        # The one empty frame of the body is the last frame of the message.
         if self.missing:
             emptied = replace(emptied, frames=tuple(frames_of(emptied, context.dialect)[:-1]))
         yield emptied

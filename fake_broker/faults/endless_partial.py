@@ -22,6 +22,7 @@ class EndlessPartial(Fault):
 
     def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
         assert isinstance(message.message, ClientReply)
+        # The broker repeats a message with an interval until ``cause``, this fault, is switched off.
         yield replace(
             message,
             message=replace(message.message, final=False),

@@ -20,5 +20,6 @@ class FrameLimit(Fault):
         context.orders.append(Restart(max_frame=self.size))
 
     def end(self, context: HookContext) -> list[Outgoing]:
+        # libzmq reads the limit when a socket is bound, so the usual one needs a restart as well.
         context.orders.append(Restart())
         return []

@@ -21,6 +21,7 @@ class Header(Fault):
 
     def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
         frames = list(frames_of(message, context.dialect))
+        # The header is the first frame, or the second one after an empty delimiter.
         at = 1 if frames[:1] == [b""] and len(frames) > 1 else 0
         frames[at : at + 1] = [self.header.encode()]
         yield replace(message, frames=tuple(frames))

@@ -21,5 +21,6 @@ class Latency(Fault):
     jitter: float = bounds(0.0, 0.0, 86_400.0, "seconds at most, to either side")
 
     def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
+        # Added to a delay of another fault, so that two of them together are slower than one.
         late = self.delay + context.random.uniform(-self.jitter, self.jitter)
         yield replace(message, delay=message.delay + max(0.0, late))

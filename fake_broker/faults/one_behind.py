@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fake_broker.fault import FINALS, Fault, HookContext
 from fake_broker.traffic import Outgoing
 
-MAX_CLIENTS = 10_000
+MAX_CLIENTS = 10_000  # clients whose last reply is kept; that of the one which has waited longest is dropped
 
 
 @dataclass

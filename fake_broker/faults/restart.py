@@ -28,5 +28,6 @@ class Restart(Fault):
         return None
 
     def end(self, context: HookContext) -> list[Outgoing]:
+        # The fault may be cleared while the broker is down. Where it listens again already, this order does nothing.
         context.orders.append(Bind())
         return []

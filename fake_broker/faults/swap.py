@@ -22,6 +22,7 @@ class Swap(Fault):
         if first is None:
             self._first = message
             return ()
+        # A second reply for the same client: nobody is there to swap with.
         if first.to == message.to:
             return (message,)
         self._first = None

@@ -20,6 +20,7 @@ class UnknownCommand(Fault):
 
     def outgoing(self, message: Outgoing, context: HookContext) -> Iterable[Outgoing]:
         frames = list(frames_of(message, context.dialect))
+        # The command follows the header, which may follow an empty delimiter.
         at = 2 if frames[:1] == [b""] else 1
         frames[at : at + 1] = [b"\xff"]
         yield replace(message, frames=tuple(frames))

@@ -65,12 +65,17 @@ class Script:
         for send in sends:
             self.broker.delivered(send)
         return [
-            (s.to, mdp.decode_client_reply(self.name, list(s.frames)) if s.what.to_client else s.what.message)
+            (
+                s.to,
+                mdp.decode_client_reply(self.name, list(s.frames))
+                if s.outgoing.to_client
+                else s.outgoing.message,
+            )
             for s in sends
         ]
 
     def _taken(self, sends: list[Any]) -> list[tuple[bytes, Any]]:
-        return [(s.to, s.what.message) for s in sends]
+        return [(s.to, s.outgoing.message) for s in sends]
 
 
 def final(body: bytes = b"hi", service: bytes = ECHO) -> mdp.ClientReply:

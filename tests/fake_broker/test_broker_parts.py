@@ -480,7 +480,11 @@ def test_a_disconnect_message_names_the_service_of_its_worker() -> None:
     broker = scripted()
     broker.receive(b"w", mdp.encode_worker_ready("plantd", "echo"), 0.0)
     _, (farewell,) = broker.add_fault(parse({"fault": "disconnect"}), 1.0)
-    assert (farewell.to, farewell.what.service, farewell.what.message) == (b"w", b"echo", mdp.Disconnect())
+    assert (farewell.to, farewell.outgoing.service, farewell.outgoing.message) == (
+        b"w",
+        b"echo",
+        mdp.Disconnect(),
+    )
     assert broker.state.workers == {}
 
 

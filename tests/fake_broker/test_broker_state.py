@@ -50,7 +50,7 @@ class Script:
         sent = []
         for send in sends:
             self.broker.delivered(send)
-            decode = mdp.decode_client_reply if send.what.to_client else mdp.decode_to_worker
+            decode = mdp.decode_client_reply if send.outgoing.to_client else mdp.decode_to_worker
             sent.append((send.to, decode(self.name, list(send.frames))))
         return sent
 
