@@ -65,7 +65,7 @@ def command(
                 count=count,
                 census_only=census_only,
                 out=sys.stdout,
-                orders=orders_from(sys.stdin),
+                orders_descriptor=orders_from(sys.stdin),
                 stop=stop,
             )
         except BrokenPipeError:

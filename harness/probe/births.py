@@ -12,8 +12,10 @@ from collections.abc import Container
 from harness.probe.hot import read_file
 
 MAX_CANDIDATES = 64  # if more were started, a scan of all processes is cheaper
-MIN_LOOKS = 5  # calls of find between two full scans, however many processes the machine starts
-MAX_LOOKS = 50  # calls without a full scan, after which one is made: restored processes choose their pid
+MIN_CALLS_BETWEEN_SCANS = 5  # calls of find, however many processes the machine starts
+# Calls of find, after which a full scan is made even if nothing was started: a process that CRIU restores chooses its
+# pid (clone3(2), set_tid), so its number need not be a new one.
+MAX_CALLS_BETWEEN_SCANS = 50
 
 
 def parent_of(pid: int) -> int | None:
@@ -26,10 +28,11 @@ def parent_of(pid: int) -> int | None:
 
 
 def descendants(root: int, known: Container[int] = (), since: int | None = None) -> list[int]:
-    """The process and everything below it that is not in ``known``, parents first.
+    """The process and its descendants, parents first.
 
-    since: ``Births.newest`` when ``known`` was complete. Then only processes started later are checked;
-    without it, or if many were started, all of /proc is scanned.
+    since: ``Births.newest`` when ``known`` was complete. Then only processes started later are checked, and those of
+    ``known`` are left out. Without ``since``, or if many were started, all of /proc is scanned, and ``known`` is of no
+    use: the result may then have some of them.
     """
     # Negative also when the pids have wrapped round at pid_max: then only a whole scan finds everything.
     started = -1 if since is None else _newest() - since
@@ -80,6 +83,7 @@ def _is_thread(pid: int) -> bool:
     except OSError:
         # It has exited already, or may not be read: nothing that could be followed.
         return True
+    # The thread group id is the process id: only of the main thread is it the number itself (proc(5), status).
     at = text.find(b"\nTgid:")
     return int(text[at + 6 : at + 32].split(None, 1)[0]) != pid
 
@@ -90,7 +94,7 @@ class Births:
     def __init__(self) -> None:
         self._loadavg = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
         self.newest = -1  # the last number that was checked
-        self._since_scan = MAX_LOOKS
+        self._since_scan = MAX_CALLS_BETWEEN_SCANS  # so that the first call scans
         self._not_yet_visible: list[int] = []
 
     def find(self, known: Container[int]) -> list[int]:
@@ -100,7 +104,9 @@ class Births:
         self._since_scan += 1
         # Negative when the numbers have wrapped round at pid_max (proc(5)).
         many = not 0 <= started <= MAX_CANDIDATES
-        if self._since_scan >= MAX_LOOKS or (many and self._since_scan >= MIN_LOOKS):
+        if self._since_scan >= MAX_CALLS_BETWEEN_SCANS or (
+            many and self._since_scan >= MIN_CALLS_BETWEEN_SCANS
+        ):
             self._since_scan = 0
             self.newest = newest
             return _below(known, _parent_of_every_process())

@@ -15,7 +15,7 @@ from harness.probe.memory import mappings, memory
 from harness.probe.threads import threads
 from harness.probe.tree import EXITED
 
-MAX_LISTED = 1000  # processes whose descriptors are listed separately
+MAX_LISTED = 1000  # processes whose number of descriptors is listed separately
 
 
 def census(
@@ -52,6 +52,7 @@ def _open(pid: int, known: Mapping[int, int], newest: int | None, processes: lis
 
 
 def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
+    # Read once more: opening all processes took a while, in which some may have exited.
     readings = [(process, process.read()) for process in processes]
     # A zombie holds nothing any more but its entry in the table of processes.
     alive = [process for process, reading in readings if reading and not reading.zombie]
@@ -72,6 +73,7 @@ def _take(pid: int, at: float, processes: list[HotProcess]) -> Census:
             unreadable.append(f"mappings of pid {process.pid}: {error.strerror}")
         memory(process, sizes, unreadable)
         switches += threads(process, named)
+    # Each reason begins with the name of what could not be read, as in "fds of pid 12: Permission denied".
     missing = {reason.split(" ", 1)[0] for reason in unreadable}
     # A sum with a missing part would look like a fall.
     if "memory" in missing:

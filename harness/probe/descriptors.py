@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from harness.probe.sockdiag import Raw
 
-EXAMPLES = 3
-EXAMPLE_LENGTH = 160
+EXAMPLES = 3  # examples that are kept of each class
+EXAMPLE_LENGTH = 160  # characters of one example
 UNCLASSIFIED = "unclassified"
 MAX_PORTS = 64  # classes of outbound connections in one namespace; the ports of the others are not named
-OTHER = "tcp-out:other"
+OTHER_PORTS = "tcp-out:other"
 # The kernel's name of an anonymous inode → the class, if the two differ.
 _RENAMED = {"perf_event": "perf-event", "bpf-map": "bpf", "bpf-prog": "bpf", "bpf_link": "bpf"}
 _ANONYMOUS = re.compile(r"anon_inode:\[?([\w.-]+)")
@@ -42,8 +42,12 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
 
+    def has_examples(self, kind: str) -> bool:
+        """Whether a class has all the examples that are kept of it, so that another need not be formatted."""
+        return len(self.examples.get(kind, ())) >= EXAMPLES
+
     def add(self, kind: str, example: str, count: int = 1) -> None:
-        """``count`` more of ``kind``."""
+        """Count ``count`` more of ``kind``. example: ignored once there are enough of this class."""
         self.counts[kind] += count
         kept = self.examples.get(kind)
         if kept is None:
@@ -59,7 +63,7 @@ def descriptors(processes: list[HotProcess], unreadable: list[str]) -> tuple[Tal
     """
     tally = Tally()
     # Links are read before tables: a socket that is opened in between is in the table, one that is closed is checked.
-    sockets: dict[int, list[Held]] = {}
+    sockets: dict[int, list[HeldSockets]] = {}
     for process in processes:
         try:
             held = _classify(process, tally)
@@ -94,31 +98,31 @@ def _count_only(process: HotProcess, error: OSError, tally: Tally, unreadable: l
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """The sockets of one process: inodes and, beside them, descriptor numbers."""
+class HeldSockets:
+    """The sockets of one process. inodes, names: of the same length; the inode of each, and its descriptor number."""
 
     process: HotProcess
     inodes: list[int]
     names: list[str]
 
 
-def _classify(process: HotProcess, tally: Tally) -> Held:
+def _classify(process: HotProcess, tally: Tally) -> HeldSockets:
     """Count everything but sockets, and return the sockets. Raises OSError."""
-    where = process.living()
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    directory = os.open(f"{where}fd", flags, dir_fd=process.dir)
+    directory = os.open(f"{process.living_task()}fd", flags, dir_fd=process.dir)
     try:
         names, found = links(directory)
         sockets = [link[:8] == "socket:[" for link in found]
         # Sockets are set aside: their link shows only an inode, and the tables are read once for all of them.
-        held = Held(
+        held = HeldSockets(
             process,
             [int(link[8:-1]) for link in compress(found, sockets)],
             list(compress(names, sockets)),
         )
         others = [not each for each in sockets]
         counts = Counter(compress(found, others))
-        one_of = dict(zip(compress(found, others), compress(names, others)))  # noqa: B905 - Python 3.8 knows no strict
+        # zip has no strict argument in Python 3.8, with which this module must work on other machines.
+        one_of = dict(zip(compress(found, others), compress(names, others)))  # noqa: B905
         # Descriptors with the same link have the same class: the link of a replaced file ends in "(deleted)".
         for link, count in counts.items():
             tally.add(_file_class(link, directory, one_of[link]), link, count)
@@ -158,7 +162,7 @@ def _file_class(link: str, directory: int, name: str) -> str:
 _NAMESPACES = frozenset({"net", "mnt", "pid", "user", "uts", "ipc", "cgroup", "time"})
 
 
-def _sockets(held: list[Held], tally: Tally, states: Counter[str]) -> None:
+def _sockets(held: list[HeldSockets], tally: Tally, states: Counter[str]) -> None:
     """Class and state of the sockets of one network namespace."""
     # Any process of the namespace will do: all of them see the same tables.
     first = held[0].process
@@ -172,7 +176,7 @@ def _sockets(held: list[Held], tally: Tally, states: Counter[str]) -> None:
             others += [
                 (each.process, each.names[at], each.inodes[at]) for at, raw in enumerate(rows) if raw is None
             ]
-    classify.into(tally, states)
+    classify.add_to(tally, states)
     explained = tables.explain([inode for _, _, inode in others])
     for process, name, inode in others:
         row = explained[inode]
@@ -224,7 +228,7 @@ class TcpClasses:
             self._states.update(map(_STATE, connections))
             self._outbound[remote] += len(connections)
             # All rows have the same port, so one row per host is enough.
-            hosts = dict(zip(map(_HOST, connections), connections))  # noqa: B905 - Python 3.8 knows no strict
+            hosts = dict(zip(map(_HOST, connections), connections))  # noqa: B905 - as above
             self._keep(remote, hosts.values(), _REMOTE)
 
     def _count(self, kind: str, rows: list[Raw], difference: Callable[[Raw], object]) -> None:
@@ -241,7 +245,7 @@ class TcpClasses:
                 break
             kept.setdefault(difference(raw), raw)
 
-    def into(self, tally: Tally, states: Counter[str]) -> None:
+    def add_to(self, tally: Tally, states: Counter[str]) -> None:
         """Add everything to the tally and the states."""
         for state, count in self._states.items():
             states[TCP_STATES.get(state, "unknown")] += count
@@ -250,7 +254,7 @@ class TcpClasses:
         # The ports with most connections are named, in an order that does not depend on the kernel's.
         ranked = sorted(self._outbound, key=lambda remote: (-self._outbound[remote], remote))
         for at, remote in enumerate(ranked):
-            kind = f"tcp-out:{port(remote)}" if at < MAX_PORTS else OTHER
+            kind = f"tcp-out:{port(remote)}" if at < MAX_PORTS else OTHER_PORTS
             _add_class(tally, kind, self._outbound[remote], self._examples[remote])
 
 
@@ -278,7 +282,7 @@ def _protocol(process: HotProcess, name: str) -> str | None:
     None when the descriptor is closed already."""
     try:
         # Through the open directory, so that a reused pid cannot be read.
-        where = f"/proc/self/fd/{process.dir}/{process.living()}fd/{name}"
+        where = f"/proc/self/fd/{process.dir}/{process.living_task()}fd/{name}"
         raw = os.getxattr(where, "system.sockprotoname")
     except PROCESS_EXITED:
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.core.sample import Sample
 
-NEWEST = 2048  # all kept: over three minutes at 10 Hz
-MAX_KEPT = 4096
+NEWEST = 2048  # samples of which none is dropped: over three minutes at 10 Hz
+MAX_KEPT = 4096  # samples in all
 
 
 class History:

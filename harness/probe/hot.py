@@ -70,7 +70,9 @@ class HotProcess:
         self.started = 0
         self.dir = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: dict[str, int] = {}
-        self._cpu_clock = (~pid << 3) | 2  # clock_getcpuclockid(3)
+        # The id of the process's CPU clock, as clock_getcpuclockid(3) makes it: the inverted pid above three bits, of
+        # which 2 is CPUCLOCK_SCHED (include/linux/posix-timers.h).
+        self._cpu_clock = (~pid << 3) | 2
         if hold:
             try:
                 for name in ("statm", "status", "stat"):
@@ -87,6 +89,7 @@ class HotProcess:
         return read_file(name, self.dir)
 
     def _count(self, where: str) -> int | None:
+        """The number of open descriptors; None if it may not be read. where: see ``living_task``."""
         try:
             if COUNTS_BY_STAT:
                 return os.stat(f"{where}fd", dir_fd=self.dir).st_size
@@ -106,6 +109,7 @@ class HotProcess:
             return None
 
     def _reading(self, where: str) -> HotReading:
+        """One reading. where: see ``living_task``. Raises an error of PROCESS_EXITED."""
         fds = self._count(where)
         rss = int(self._read(f"{where}statm").split(None, 2)[1]) * PAGE
         switches = switches_of(self._read(f"{where}status"))
@@ -146,8 +150,9 @@ class HotProcess:
         except OSError:
             return None
 
-    def living(self) -> str:
-        """The folder of its tables: ``""``, or ``task/TID/`` when its main thread has exited."""
+    def living_task(self) -> str:
+        """The folder below /proc/PID that shows its descriptors and its memory: ``""``, or ``task/TID/`` of another
+        thread when its main thread has exited. The files of an exited thread are empty."""
         try:
             fields = self._read("stat").rpartition(b")")[2].split()
         except PROCESS_EXITED:

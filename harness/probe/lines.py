@@ -14,7 +14,7 @@ from harness import __version__
 from harness.core.errors import ProbeError
 from harness.core.sample import Census, ProcessSample, Sample
 
-PROTOCOL = 1
+PROTOCOL = 1  # the version in the first line
 MAX_EVENTS = 20  # of one sample
 MAX_TEXT = 500  # characters of an event or of a gap's reason
 MAX_LINE = 4 << 20  # bytes of one line: a census of a very large tree is below 100 kB
@@ -88,10 +88,10 @@ def _is_number(value: object) -> bool:
     """Whether it is a number in JSON's sense: no bool, and no NaN, Infinity or huge integer, which Python's reader
     accepts."""
     # A tuple, because Python 3.8, with which the remote probe must work, knows no unions here.
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
 
 
-_MOST = 1 << 63
+_MAX_NUMBER = 1 << 63  # beyond any count, size or time of a process
 
 
 def _damaged(what: str, why: object) -> ProbeError:
@@ -113,6 +113,7 @@ def sample_of(data: Mapping[str, Any], at: float) -> Sample:
 
     Raises ProbeError when it is damaged.
     """
+    # Everything in a line comes from another machine, so each value is checked before it is used.
     names = {field.name for field in fields(Sample)} - {"at", "per_process", "events"}
     try:
         values = {name: data[name] for name in names if name in data}

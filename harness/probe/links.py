@@ -24,7 +24,7 @@ def _counted(directory: int) -> tuple[list[str], list[str]] | None:
     kernel assigns the lowest free number (open(2)), so few are free. None if many are free, if some were closed in
     the meantime, or if the kernel does not count them (Linux < 6.2)."""
     count = os.fstat(directory).st_size
-    free, at = SPARE + count // SPARE, 0
+    free, at = SPARE + count // SPARE, 0  # free: numbers that may still turn out not to be open
     names: list[str] = []
     found: list[str] = []
     while len(names) < count:

@@ -10,7 +10,7 @@ from harness.probe.hot import PROCESS_EXITED, HotProcess
 
 
 def _read_all(process: HotProcess, name: str) -> bytes:
-    file = os.open(f"{process.living()}{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process.dir)
+    file = os.open(f"{process.living_task()}{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process.dir)
     with open(file, "rb") as source:  # noqa: PTH123 - by descriptor
         return source.read()
 
@@ -28,12 +28,12 @@ def mappings(process: HotProcess, tally: Tally) -> None:
         name = fields[5]
         if name.startswith(b"["):
             kind = name.strip(b"[]").partition(b":")[0].decode(errors="replace")
+            # A service may name its anonymous memory, as in "[anon:glibc: malloc]" (prctl(2), PR_SET_VMA_ANON_NAME).
             tally.counts["anonymous" if kind == "anon" else kind] += 1
         else:
             kind = "deleted" if name.endswith(b" (deleted)") else "file"
-            full = len(tally.examples.get(kind, ())) >= 3
             # A name is decoded only while examples are wanted: a service may have a hundred thousand mappings.
-            tally.add(kind, "" if full else name.decode(errors="replace"))
+            tally.add(kind, "" if tally.has_examples(kind) else name.decode(errors="replace"))
 
 
 def memory(process: HotProcess, sizes: Counter[str], unreadable: list[str]) -> None:

@@ -27,12 +27,13 @@ from harness.probe.sockets import inbound
 from harness.probe.tree import Tree
 
 MAX_ORDER = 256  # bytes
-LAST_PORT = 65535
+MAX_PORT = 65535
 MAX_ORDERS = 100  # waiting at once; further ones end the reading of orders
+SIGNAL_CHECK = 0.1  # seconds between two checks whether a signal has set ``stop``
 
 
 class Orders:
-    """Lines from a descriptor, read in a thread of their own; None: no orders are taken.
+    """Lines from a descriptor, read in a thread of their own; None: no orders are accepted.
 
     It reads the descriptor, not ``sys.stdin``: the interpreter aborts at its exit if a thread waits in a buffered
     reader.
@@ -40,7 +41,7 @@ class Orders:
 
     def __init__(self, source: int | None) -> None:
         self._queue: queue.Queue[str] = queue.Queue(MAX_ORDERS)
-        self.taken = source is not None
+        self.accepted = source is not None
         self.woken = threading.Event()
         if source is not None:
             threading.Thread(target=self._read, args=(source,), name="orders", daemon=True).start()
@@ -56,11 +57,11 @@ class Orders:
                 for line in lines:
                     self._queue.put_nowait(line.decode(errors="replace").strip())
                     self.woken.set()
-        # A peer that sends requests faster than it reads the answers gets no more of them; the samples continue.
         except (OSError, queue.Full):
+            # A peer that sends orders faster than it reads the answers gets no more answers; the samples continue.
             return
 
-    def waiting(self) -> list[str]:
+    def take_waiting(self) -> list[str]:
         """Every order since the last call."""
         self.woken.clear()
         found = []
@@ -78,19 +79,21 @@ def print_readings(
     count: int | None = None,
     census_only: bool = False,
     out: TextIO,
-    orders: int | None = None,
+    orders_descriptor: int | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Print a hello line, then samples until the process exits, ``count`` is reached or ``stop`` is set.
+
+    interval: seconds between two samples. orders_descriptor: where orders arrive; None: they are not accepted.
 
     Raises ProbeError for a process that does not exist, BrokenPipeError when the reader has exited.
     """
     tree = Tree(pid)
     stop = stop or threading.Event()
     start = time.monotonic()
-    taken = Orders(orders)
+    orders = Orders(orders_descriptor)
     try:
-        _print(out, hello(pid, interval, started=tree.started, orders=taken.taken))
+        _print(out, hello(pid, interval, started=tree.started, orders=orders.accepted))
         if census_only:
             _print(out, census_line(census(pid, at=0.0)))
             return
@@ -105,10 +108,10 @@ def print_readings(
             # A reading that took too long is not made up for by a burst of others.
             due = max(due + interval, time.monotonic())
             while not stop.is_set() and time.monotonic() < due:
-                for order in taken.waiting():
+                for order in orders.take_waiting():
                     _print(out, _answer(order, tree, time.monotonic() - start))
                 # Signals end the wait only on some versions of Python, so the wait is short.
-                taken.woken.wait(max(0.0, min(due - time.monotonic(), 0.1)))
+                orders.woken.wait(max(0.0, min(due - time.monotonic(), SIGNAL_CHECK)))
     finally:
         tree.close()
 
@@ -123,7 +126,7 @@ def _answer(order: str, tree: Tree, at: float) -> str:
     word, _, rest = order.partition(" ")
     if word == "census":
         return census_line(census(tree.root, at=at, known=tree.processes(), newest=tree.newest))
-    if word == "inbound" and rest.isascii() and rest.isdigit() and int(rest) <= LAST_PORT:
+    if word == "inbound" and rest.isascii() and rest.isdigit() and int(rest) <= MAX_PORT:
         return json.dumps({"inbound": inbound(tree.root, int(rest))})
     if word == "limits":
         return json.dumps({"limits": limits(tree.root)})
@@ -172,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             count=options.count,
             census_only=options.census,
             out=sys.stdout,
-            orders=orders_from(sys.stdin),
+            orders_descriptor=orders_from(sys.stdin),
             stop=stop,
         )
     except HarnessError as error:

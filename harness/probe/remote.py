@@ -27,7 +27,7 @@ WAKE = 0.1  # seconds between two checks for cancellation
 ANSWER_TIMEOUT = 10.0  # seconds for a census of a very large service
 STALE = 3.0  # seconds (or ten intervals) without a line after which the last one is out of date
 MAX_ANSWERS = 8  # answers queued
-BROKEN = "cut"  # key of the answer to an order that cannot be answered any more
+BROKEN = "cut"  # key of the answer that takes the place of one which will not come any more
 RETRY = 2.0  # seconds between two attempts to start the command again
 DRIFT = 1e-4  # relative difference of the pace of two monotonic clocks
 
@@ -114,7 +114,7 @@ class RemoteSampler:
         except BaseException as error:
             self.error = error
         finally:
-            # Wakes the constructor also after an error, which it then raises.
+            # The constructor waits for this event, also after an error, which it then raises.
             self._first.set()
 
     def _follow(self) -> bool:

@@ -15,7 +15,7 @@ from harness.probe.lines import MAX_LINE
 from harness.process.orphan_killer import OrphanKiller
 
 END_TIMEOUT = 2.0  # seconds for the end of a command whose output has ended, or that was killed
-POLL = 0.01
+POLL = 0.01  # seconds between two checks whether the command has exited
 
 
 class RemoteCommand:

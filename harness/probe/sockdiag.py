@@ -10,13 +10,13 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-NETLINK_SOCK_DIAG = 4
+NETLINK_SOCK_DIAG = 4  # include/uapi/linux/netlink.h
 TCPDIAG_GETSOCK = 18  # the older request: one walk gives both families (inet_diag_dump_compat)
 SOCK_DIAG_BY_FAMILY = 20
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
 _ROWS = (TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY)  # a row has the number of the request
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-BUFFER = 1 << 18
+BUFFER = 1 << 18  # bytes of one recv(2): the kernel fills a datagram with as many rows as fit
 TIMEOUT = 5.0  # seconds; the kernel answers at once or not at all
 
 # include/net/tcp_states.h
@@ -65,7 +65,8 @@ def _request(kind: int, body: bytes) -> bytes:
 def dump_tcp(channel: socket.socket, *, states: int = OWNED, local_port: int = 0) -> list[Raw]:
     """Every TCP row of both families in one of ``states`` (a bit mask), from ``local_port`` or any (0).
     Raises OSError; DiagError when the kernel refuses."""
-    # struct inet_diag_req, whose family a dump does not look at.
+    # struct inet_diag_req (include/uapi/linux/inet_diag.h), whose family a dump does not look at: the ports, then
+    # addresses, interface and cookie of a single socket, which stay zero.
     identity = struct.pack("!HH", local_port, 0) + bytes(44)
     body = struct.pack("=Bxxx", socket.AF_INET) + identity + struct.pack("=II", states, 0)
     return _dump(channel, _request(TCPDIAG_GETSOCK, body))
@@ -73,7 +74,8 @@ def dump_tcp(channel: socket.socket, *, states: int = OWNED, local_port: int = 0
 
 def dump_udp(channel: socket.socket, family: int) -> list[Raw]:
     """Every UDP row of ``family`` (AF_INET, AF_INET6). Raises OSError; DiagError when the kernel refuses."""
-    # struct inet_diag_req_v2
+    # struct inet_diag_req_v2: family, protocol, extensions and states, then the identity of a single socket, which
+    # stays zero.
     body = struct.pack("=BBBxI", family, socket.IPPROTO_UDP, 0, OWNED) + bytes(48)
     return _dump(channel, _request(SOCK_DIAG_BY_FAMILY, body))
 

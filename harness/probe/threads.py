@@ -22,7 +22,7 @@ def threads(process: HotProcess, tally: Tally) -> int:
     except PROCESS_EXITED:
         return 0
     try:
-        # Leaked threads have the highest ids.
+        # Leaked threads have the highest ids, so the examples are taken from those.
         for tid in reversed(os.listdir(tasks)):  # noqa: PTH208 - by descriptor
             try:
                 name = read_file(f"{tid}/comm", tasks).decode(errors="replace").strip()
@@ -30,8 +30,8 @@ def threads(process: HotProcess, tally: Tally) -> int:
             except PROCESS_EXITED:
                 continue
             kind = _NUMBER.sub("#", name)
-            full = len(tally.examples.get(kind, ())) >= 3
-            tally.add(kind, "" if full else _where(tasks, tid, name))
+            # Where a thread waits takes another file to read, so it is read only while examples are wanted.
+            tally.add(kind, "" if tally.has_examples(kind) else _where(tasks, tid, name))
     except PROCESS_EXITED:
         pass
     finally:

@@ -16,7 +16,7 @@ from harness.probe.hot import HotProcess, HotReading
 EXITED = "the process has exited"
 MAX_HELD = 32  # processes whose files are kept open; the others cost a little more per reading
 # Processes listed separately in a sample: 500 of them ten times a second would fill disk and memory.
-MAX_LISTED = 100
+MAX_LISTED = 100  # processes
 MAX_EVENTS = 20  # per sample; a fork bomb must not fill the record
 
 
@@ -77,6 +77,7 @@ class Tree:
         self._last: dict[int, HotReading] = {pid: reading}
         # Processes whose last reading showed another program than the one before.
         self._executing: set[int] = set()
+        # The totals of processes that have exited, which the totals of the tree keep.
         self._cpu_of_exited = 0.0
         self._faults_of_exited = 0
         self._first_reading = True

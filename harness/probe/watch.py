@@ -27,8 +27,8 @@ CENSUS_SHARE = 0.02  # of the time; a huge target gets its census less often
 REDRAW = 0.25  # seconds
 PLAIN_EVERY = 5.0  # seconds between two lines without a terminal
 MEMORY_NEWS = 1 << 20  # bytes: smaller growth may be one allocation of an arena
-WIDTH = 40
-MAX_ROWS = 12
+WIDTH = 40  # characters of a sparkline
+MAX_ROWS = 12  # classes of descriptors that are listed
 UNKNOWN = "what it holds could not be read yet"
 
 

@@ -18,15 +18,17 @@ from harness.core.errors import SupervisorLost, TargetError
 from harness.process.readable import readable
 from harness.process.supervisor import MARK
 
-KILL_TIMEOUT = 1.0  # seconds until killed descendants must have disappeared
-KILL_PAUSE = 0.01
+MARKED_KILL_TIMEOUT = 1.0  # seconds in which descendants without a supervisor are searched and killed
+KILL_PAUSE = 0.01  # seconds between two searches, in which killed processes disappear
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 START_TIMEOUT = 10.0  # seconds until the supervisor must have reported the start
+STOP_TIMEOUT = 10.0  # seconds beyond the grace period until the supervisor must have exited
 LOG_LIMIT = 64 << 20  # bytes of log kept on disk per child
+# What a Python needs to start. The rest of the environment may hold secrets, which a supervisor has no use for.
 SUPERVISOR_NEEDS = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
 
 
-def marked(mark: str) -> list[int]:
+def marked_pids(mark: str) -> list[int]:
     """Descendants of a child whose supervisor was killed: the processes whose environment at exec(2) carried its mark,
     this one excepted; environ is in proc(5)."""
     wanted = f"{MARK}={mark}".encode()
@@ -46,9 +48,10 @@ def marked(mark: str) -> list[int]:
 
 
 def kill_marked(mark: str) -> None:
-    """Kill them, and what they fork in the meantime. A zombie has no environment and ends the search."""
-    deadline = time.monotonic() + KILL_TIMEOUT
-    while (pids := marked(mark)) and time.monotonic() < deadline:
+    """Kill the processes with this mark, and what they fork in the meantime. A zombie has no environment and ends the
+    search."""
+    deadline = time.monotonic() + MARKED_KILL_TIMEOUT
+    while (pids := marked_pids(mark)) and time.monotonic() < deadline:
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -57,7 +60,7 @@ def kill_marked(mark: str) -> None:
         time.sleep(KILL_PAUSE)
 
 
-def order(supervisor: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
+def send_spec(supervisor: subprocess.Popen[bytes], spec: Mapping[str, object]) -> None:
     """Send the supervisor its order over its standard input.
 
     /proc shows command lines to other users, so the order must not be an argument; an argument is also
@@ -121,6 +124,7 @@ class Child:
             "log": str(log),
             "rlimits": dict(rlimits or {}),
             "log_limit": log_limit,
+            # Random, so that no process of another run can have it.
             "mark": secrets.token_hex(16),
         }
         # In a session of its own, Ctrl-C in the terminal reaches only the harness, which then stops its children in
@@ -134,7 +138,7 @@ class Child:
             env={name: os.environ[name] for name in SUPERVISOR_NEEDS if name in os.environ},
             start_new_session=True,
         )
-        order(supervisor, spec)
+        send_spec(supervisor, spec)
         assert supervisor.stdout is not None
         # The supervisor writes each line with one write(2), so a line that has begun to arrive is complete. A
         # supervisor that SIGSTOP stopped never writes one.
@@ -158,6 +162,7 @@ class Child:
         return cls(supervisor, answer, log, name, str(spec["mark"]))
 
     def _read(self) -> None:
+        """Process the supervisor's reports until it exits. Runs in a thread of its own."""
         assert self._supervisor.stdout is not None
         for line in self._supervisor.stdout:
             message = json.loads(line)
@@ -212,8 +217,8 @@ class Child:
             except OSError:
                 pass
         try:
-            # After the grace period the supervisor kills descendants for KILL_TIMEOUT (5 s) at most.
-            self._supervisor.wait(grace + START_TIMEOUT)
+            # After the grace period the supervisor kills descendants for ``supervisor.KILL_TIMEOUT`` (5 s) at most.
+            self._supervisor.wait(grace + STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             # One of the supervisor's two processes does not react, for example because SIGSTOP stopped it.
             for pid in (self._supervisor.pid, self.supervisor_pid):

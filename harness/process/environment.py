@@ -6,7 +6,8 @@ import ctypes
 import os
 from pathlib import Path
 
-# proc(5), /proc/PID/stat: fields 50 and 51, of which the first two are before the last parenthesis.
+# env_start and env_end are fields 50 and 51 of /proc/PID/stat, counted from 1 (proc(5)). The first two fields are cut
+# off with the last parenthesis, and a list counts from 0.
 START, END = 50 - 3, 51 - 3
 
 
@@ -30,7 +31,9 @@ def forget(name: str) -> None:
     entry = name.encode(errors="surrogateescape") + b"=" + value + b"\0"
     # Entries end with NUL. A match elsewhere would be the end of another variable's name.
     at = 0 if block.startswith(entry) else block.find(b"\0" + entry) + 1
+    # ``find`` returns -1 for a variable that was set after the start, which the block does not have.
     if at == 0 and not block.startswith(entry):
         return
-    # /proc/PID/environ shows this memory, not a copy of it that execve(2) made.
+    # /proc/PID/environ shows this memory, not a copy of it that execve(2) made. Only the value is overwritten: the
+    # NUL behind it must stay.
     ctypes.memset(start + at + len(entry) - 1 - len(value), ord("*"), len(value))

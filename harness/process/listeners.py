@@ -15,7 +15,8 @@ TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One listening socket of this network namespace. link: what a descriptor of it links to. user: its uid."""
+    """One listening socket of this network namespace. link: the target of /proc/PID/fd/N of a descriptor of it, such as
+    ``socket:[4711]``. user: its uid."""
 
     link: str
     host: str
@@ -30,6 +31,7 @@ def listeners() -> Iterator[Listener]:
             rows = Path(table).read_text().splitlines()[1:]
         except OSError:
             continue  # no IPv6
+        # Columns of proc_net_tcp: 1 the local address, 3 the state, 7 the uid, 9 the inode.
         for fields in map(str.split, rows):
             if fields[3] == LISTEN:
                 address, _, port = fields[1].rpartition(":")

@@ -19,7 +19,7 @@ OURS = re.compile(rf"harness-(?:{'|'.join(NAMES)})-[a-z0-9_]{{8}}")  # as mkdtem
 LOCK = ".lock"
 MAX_PARENT = 70  # bytes of the parent's path: a Unix socket's path has 107 at most (unix(7))
 FALLBACK = "/tmp"  # noqa: S108 - mkdtemp makes a name that nobody can guess, with mode 0700
-# Seconds after which a folder without a lock counts as abandoned: its owner makes one at once.
+# Seconds after which a folder without a lock file counts as abandoned: a run makes that file right after the folder.
 UNLOCKED_AGE = 3600.0
 
 
@@ -34,10 +34,12 @@ class PrivateFolder(Closing):
         parent = _parent()
         remove_abandoned(parent)
         self.path = Path(tempfile.mkdtemp(prefix=f"harness-{name}-", dir=parent))
+        # Another run may look at this folder at any moment. A lock file that it finds unlocked means an abandoned
+        # folder, so the file gets its name only once it is locked.
         draft = self.path / f"{LOCK}.new"
         self._lock: int | None = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        draft.rename(self.path / LOCK)  # from here on every run that finds it also finds it locked
+        draft.rename(self.path / LOCK)
 
     def close(self) -> None:
         """Remove it with all that is in it. Idempotent."""

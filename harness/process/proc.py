@@ -48,7 +48,7 @@ def _below(found: list[int], parents: dict[int, int]) -> list[int]:
 
 
 def _uids(pid: int) -> list[int]:
-    """Real, effective and saved user id of a process (proc(5), status); empty once it has exited."""
+    """Real, effective and saved user id of a process, in this order (proc(5), status); empty once it has exited."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

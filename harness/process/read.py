@@ -13,7 +13,8 @@ from harness.core.errors import ConfigError
 from harness.process.readable import readable
 
 SILENT = 5.0  # seconds that a pipe or a device may send nothing
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # bytes of one read(2)
+WRITER_POLL = 0.01  # seconds between two looks for the first writer of a named pipe
 
 
 def read_bounded(path: Path, limit: int, *, option: str, expected: str, silent: float = SILENT) -> bytes:
@@ -63,8 +64,8 @@ def _read(descriptor: int, limit: int, option: str, expected: str, silent: float
         try:
             # One byte more than allowed is enough to see that the file is too large.
             chunk = os.read(descriptor, min(CHUNK, limit + 1 - len(found)))
-        # Another reader of the same pipe took the bytes after poll(2).
         except BlockingIOError:
+            # Another reader of the same pipe took the bytes after poll(2).
             continue
         if not chunk:
             # read(2) returns no bytes at the end of a file, and also on a pipe that no process has opened for writing
@@ -73,7 +74,8 @@ def _read(descriptor: int, limit: int, option: str, expected: str, silent: float
                 return bytes(found)
             if time.monotonic() >= deadline:
                 raise _stuck(option, silent, expected)
-            time.sleep(0.01)
+            # poll(2) reports such a pipe as readable at once, so without a pause this loop would spin.
+            time.sleep(WRITER_POLL)
             continue
         found += chunk
         deadline = time.monotonic() + silent

@@ -29,13 +29,13 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its value names one child
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, as is the next one
 PR_SET_CHILD_SUBREAPER = 36
-LOG_TAIL = 1 << 20
+LOG_TAIL = 1 << 20  # bytes that remain of a log which was cut
 # Seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer.
 KILL_TIMEOUT = 5.0
 
-OUTER_LOST = signal.SIGUSR1
+OUTER_LOST = signal.SIGUSR1  # the kernel sends it to the inner process when the outer one exits
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -60,7 +60,8 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
         os.environ.update(spec["env"])
         # Cleared by fork, kept by execve except for set-user-id programs (prctl(2)).
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        # The supervisor may have exited before the call above, and then no signal will come.
+        # The supervisor may have exited before the call above, and then no signal will come. Its orphan then has
+        # process 1 as its parent.
         if os.getppid() == 1:
             os._exit(127)
         for name, value in spec["rlimits"].items():
@@ -90,6 +91,8 @@ def become_child(spec: dict[str, Any], log: int, failure: int) -> None:
         # Every descriptor above 2 is closed except the pipe for errors. A successful execve closes that one too, and
         # the parent then reads end of file: the command has started.
         os.closerange(3, failure)
+        # The supervisor has a handful of descriptors. The limit may be a billion, and a kernel without close_range(2)
+        # would close each number by itself.
         os.closerange(failure + 1, min(open_max, 65536))
         os.execvp(spec["argv"][0], spec["argv"])  # noqa: S606 - the command is the user's own
     # Whatever went wrong, the harness must learn of it: it waits for this report.
@@ -253,6 +256,7 @@ class Supervisor:
                 orders += chunk
                 if not chunk or b"\n" in orders:
                     break
+        # Without an order, because the harness has exited or a supervisor was killed, nothing is given time to stop.
         words = orders.split()
         grace = float(words[1]) if len(words) == 2 and words[0] == b"stop" else 0.0
         report(swept=self.sweep(grace))

@@ -126,16 +126,16 @@ def ended(orders: Orders) -> None:
 def test_orders_are_lines_whole_or_in_parts(pipe: tuple[int, int]) -> None:
     read, write = pipe
     orders = Orders(read)
-    assert orders.taken
+    assert orders.accepted
     os.write(write, b"census\n inb")
     os.write(write, b"ound 80 \nrest\xff\nunfinished")
     os.close(write)
     ended(orders)
     assert orders.woken.is_set()
-    assert orders.waiting() == ["census", "inbound 80", "rest\ufffd"]
+    assert orders.take_waiting() == ["census", "inbound 80", "rest\ufffd"]
     assert not orders.woken.is_set()
-    assert orders.waiting() == []
-    assert not Orders(None).taken
+    assert orders.take_waiting() == []
+    assert not Orders(None).accepted
 
 
 @pytest.mark.parametrize(("length", "taken"), [(MAX_ORDER - 1, True), (MAX_ORDER, False)])
@@ -148,7 +148,7 @@ def test_an_endless_order_is_no_longer_read(length: int, taken: bool, pipe: tupl
     os.write(write, b"\nlimits\n")
     os.close(write)
     ended(orders)
-    assert orders.waiting() == (["x" * length, "limits"] if taken else [])
+    assert orders.take_waiting() == (["x" * length, "limits"] if taken else [])
 
 
 def test_too_many_orders_at_once_are_refused(pipe: tuple[int, int]) -> None:
@@ -156,7 +156,7 @@ def test_too_many_orders_at_once_are_refused(pipe: tuple[int, int]) -> None:
     orders = Orders(read)
     os.write(write, b"limits\n" * (MAX_ORDERS + 1))
     ended(orders)
-    assert len(orders.waiting()) == MAX_ORDERS
+    assert len(orders.take_waiting()) == MAX_ORDERS
 
 
 def test_orders_come_from_a_pipe_and_from_no_file(pipe: tuple[int, int], tmp_path: Path) -> None:

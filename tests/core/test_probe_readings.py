@@ -89,9 +89,9 @@ def test_many_new_processes_are_found_by_a_scan_but_not_in_every_reading(scripte
     for number in range(2, 6):
         scripted.newest += births.MAX_CANDIDATES + 1
         finder.find({50})
-        assert (scripted.scans, scripted.looked) == (1 if number < births.MIN_LOOKS else 2, [])
+        assert (scripted.scans, scripted.looked) == (1 if number < births.MIN_CALLS_BETWEEN_SCANS else 2, [])
     scripted.newest = 3  # the numbers have wrapped round
-    for _ in range(births.MIN_LOOKS):
+    for _ in range(births.MIN_CALLS_BETWEEN_SCANS):
         finder.find({50})
     assert scripted.scans == 3
     finder.close()
@@ -99,7 +99,7 @@ def test_many_new_processes_are_found_by_a_scan_but_not_in_every_reading(scripte
 
 def test_after_fifty_readings_everything_is_scanned_anyway(scripted: ScriptedKernel) -> None:
     finder = births.Births()
-    for _ in range(births.MAX_LOOKS + 1):
+    for _ in range(births.MAX_CALLS_BETWEEN_SCANS + 1):
         finder.find({50})
     assert scripted.scans == 2
     finder.close()

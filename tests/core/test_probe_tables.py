@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.probe import sockdiag, sockets
-from harness.probe.descriptors import EXAMPLES, MAX_PORTS, OTHER, Tally, TcpClasses, _rowless
+from harness.probe.descriptors import EXAMPLES, MAX_PORTS, OTHER_PORTS, Tally, TcpClasses, _rowless
 from harness.probe.sockdiag import CLOSE_WAIT, ESTABLISHED, LISTEN
 
 V4, V6 = int(socket.AF_INET), int(socket.AF_INET6)
@@ -218,7 +218,7 @@ def classes(
     )  # fmt: skip
     of.add(rows)
     tally, states = Tally(), Counter[str]()
-    of.into(tally, states)
+    of.add_to(tally, states)
     return dict(tally.counts), tally.examples, dict(states)
 
 
@@ -257,7 +257,7 @@ def test_examples_are_the_first_that_differ_and_states_are_counted() -> None:
 def test_outbound_ports_beyond_the_most_are_one_class_the_rarest_first() -> None:
     rows = [row(40_000 + n, port) for port in range(1000, 1000 + MAX_PORTS + 2) for n in range(2)]
     counts, _, _ = classes([*rows, row(39_000, 9)])
-    assert counts[OTHER] == 2 + 2 + 1
+    assert counts[OTHER_PORTS] == 2 + 2 + 1
     assert counts["tcp-out:1000"] == 2
     assert "tcp-out:9" not in counts
     assert len(counts) == MAX_PORTS + 1

@@ -295,7 +295,7 @@ def test_a_census_without_the_descriptors_of_one_process_has_none(monkeypatch: p
             reading = read(process)
             return reading if process.pid == scripted.pid or reading is None else replace(reading, fds=None)
 
-        def denied(process: HotProcess, tally: descriptors_module.Tally) -> descriptors_module.Held:
+        def denied(process: HotProcess, tally: descriptors_module.Tally) -> descriptors_module.HeldSockets:
             if process.pid != scripted.pid:
                 raise PermissionError(13, "Permission denied")
             return classify(process, tally)
