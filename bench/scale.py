@@ -27,7 +27,7 @@ from bench._swarm_pair import ADDRESSES, Peer
 from harness.core.cycle import CycleSpec
 from harness.swarm.launch import Swarm
 from harness.swarm.load import LoadOptions
-from harness.swarm.setup import SECRET, SwarmSetup
+from harness.swarm.setup import SECRET_VARIABLE, SwarmSetup
 from harness.target.spawn import free_port
 
 WORKERS = (1, 2, 4)
@@ -97,7 +97,9 @@ def swarm_of_workers(count: int, folder: Path) -> Iterator[tuple[Peer, Swarm, li
         pids = []
         for _ in range(count):
             argv = [sys.executable, "-m", "harness.swarm.worker", bind]
-            worker = subprocess.Popen(argv, env={**os.environ, SECRET: secret}, stderr=subprocess.DEVNULL)
+            worker = subprocess.Popen(
+                argv, env={**os.environ, SECRET_VARIABLE: secret}, stderr=subprocess.DEVNULL
+            )
             stack.callback(worker.wait)
             stack.callback(worker.kill)
             pids.append(worker.pid)

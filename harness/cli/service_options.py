@@ -22,7 +22,7 @@ from harness.core.secret_values import secrets_in_url
 from harness.experiment.options import OPTIONS, GuardRequest, request_of
 from harness.http.endpoint import written_target
 from harness.runtime.detect import OVERRIDES
-from harness.swarm.setup import SECRET
+from harness.swarm.setup import SECRET_VARIABLE
 from harness.target.listening import listening_pid
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
@@ -168,7 +168,7 @@ def request_from(options: dict[str, Any], **more: Any) -> GuardRequest:
     environment = dict(os.environ)  # before the variables of --header-env are removed from it
     headers, secrets = read_headers(options["headers"], options["header_variables"])
     body, more_secrets = read_body(options["body"])
-    url, swarm = options["otlp"] or "", os.environ.get(SECRET, "")
+    url, swarm = options["otlp"] or "", os.environ.get(SECRET_VARIABLE, "")
     others = [value for value in (*secrets_in_url(url), swarm) if value]
     secret.remember((*secrets, *more_secrets, *others), options["redact"])
     budget, notes = budget_for(
@@ -206,17 +206,19 @@ def chosen_format(form: str | None) -> str:
 
 
 def command_line(verb: str) -> str:
-    """The command line for the report, without secrets and without the values of the options in SENT."""
+    """The command line for the report, without secrets and without the values of the options in CONFIDENTIAL."""
     words = sys.argv[1:]
     if not words or words[0] != verb:
         return f"harness {verb}"
-    shown, hidden = [], False
+    shown: list[str] = []
+    is_value = False
     for word in secret.known().words(words):
-        given = "***" if hidden else f"{word.partition('=')[0]}=***" if word.startswith(SENT_IS) else word
-        shown.append(given)
-        hidden = word in SENT and not hidden
+        name, equals, _ = word.partition("=")
+        shown.append("***" if is_value else f"{name}=***" if equals and name in CONFIDENTIAL else word)
+        # A value that is itself called like such an option is not followed by another one.
+        is_value = word in CONFIDENTIAL and not is_value
     return "harness " + " ".join(shown)
 
 
-SENT = ("--header", "--body", "--notify", "--otlp")
-SENT_IS = tuple(f"{name}=" for name in SENT)
+# Options whose values may be credentials whatever they look like. They are shown and stored as ***.
+CONFIDENTIAL = ("--header", "--body", "--notify", "--otlp")

@@ -25,7 +25,7 @@ from harness.probe.remote import RemoteSampler
 from harness.probe.sampler import Sampler
 from harness.runtime.version import runtime_version
 from harness.swarm.launch import Swarm
-from harness.swarm.setup import SECRET, SwarmSetup
+from harness.swarm.setup import SECRET_VARIABLE, SwarmSetup
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
 from harness.target.ready import check_free, check_loopback, check_url, ended, last_words, wait_ready
@@ -160,7 +160,7 @@ class TrialStarter:
             command = tuple(word.replace("{broker}", broker.endpoint) for word in command)
         inherited = os.environ if service.env is None else service.env
         # The secret of the swarm's workers is not for the service.
-        plain = {name: value for name, value in inherited.items() if name != SECRET}
+        plain = {name: value for name, value in inherited.items() if name != SECRET_VARIABLE}
         return spawn(
             command,
             log=self.record.directory / "target.log",

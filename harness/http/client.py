@@ -20,7 +20,7 @@ from harness.http.request import Request
 from harness.http.response import HEAD_LIMIT, MALFORMED, ResponseParser
 from harness.http.route import Route, Router
 
-READ = 16 * 1024
+READ = 16 * 1024  # bytes of one recv(2)
 CONNECT_TIMEOUT = 1.0  # seconds of each attempt to see whether something accepts at an address
 
 
@@ -47,7 +47,7 @@ class Response:
         self._parser = ResponseParser(self)
         self._sock: socket.socket | None = None
         self._stage = "connection"
-        self._started = self._complete = False
+        self._body_started = self._complete = False
 
     @property
     def status(self) -> int:
@@ -78,7 +78,7 @@ class Response:
 
     def body_received(self, body: bytes) -> None:
         """The parser has a piece of the body."""
-        self._started = self._started or bool(body)
+        self._body_started = self._body_started or bool(body)
 
     def response_complete(self) -> None:
         """The response is complete."""
@@ -117,10 +117,11 @@ class Response:
         """Wait for the first byte of the body; False when the response ends without one. Raises RequestFailed."""
         self._stage = "first byte"
         with self._failures():
-            while not (self._started or self._complete):
+            while not (self._body_started or self._complete):
+                # The end of the connection also ends a body without a length (RFC 9112, 6.3).
                 if not self._receive():
                     break
-        return self._started
+        return self._body_started
 
     def close(self) -> None:
         """Close the connection. Idempotent."""
@@ -167,9 +168,11 @@ class Response:
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
+        """Raise RequestFailed, with the stage that was reached, for whatever error ends the block."""
         endpoint = self.endpoint
         try:
             yield
+        # In this order, because TimeoutError and SSLError are OSErrors as well.
         except TimeoutError:
             text = f"no {self._stage} within {self._timeout:g} s"
             status = self.status or None

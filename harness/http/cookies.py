@@ -20,7 +20,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # a request header cannot ca
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """expires: seconds since 1970, None for the session."""
+    """One cookie. host: the only one to which it is sent. path: prefix of the paths to which it is sent. secure: only
+    over https. expires: seconds since 1970, None for the session."""
 
     name: str
     value: str
@@ -31,14 +32,14 @@ class Cookie:
 
 
 class Cookies:
-    """A jar. clock: seconds since 1970."""
+    """The cookies of one user. clock: returns the seconds since 1970."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._kept: dict[tuple[str, str, str], Cookie] = {}
 
-    def take(self, lines: Iterable[str], endpoint: Endpoint) -> None:
-        """Set-Cookie values of a response from the endpoint; expired cookies are dropped."""
+    def store(self, lines: Iterable[str], endpoint: Endpoint) -> None:
+        """Store the Set-Cookie values of a response from the endpoint; an expired cookie removes the stored one."""
         for line in lines:
             cookie = _parse(line, endpoint, self._clock())
             if cookie is None:
@@ -93,7 +94,7 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
         return None
     # Without a Path attribute a cookie goes to the folder of the request's path (RFC 6265, 5.1.4).
     path = endpoint.target.partition("?")[0].rpartition("/")[0] or "/"
-    secure, expires, lasting, domain = False, None, None, ""
+    secure, expires, max_age_ends, domain = False, None, None, ""
     for attribute in attributes:
         key, _, text = attribute.partition("=")
         key, text = key.strip().lower(), text.strip()
@@ -105,8 +106,9 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
             # A leading dot has no meaning any more (RFC 6265, 5.2.3).
             domain = text.lower().lstrip(".")
         elif key == "max-age" and text.lstrip("-").isdigit():
-            # Max-Age has precedence over Expires (RFC 6265, 5.3), whatever their order.
-            lasting = now + min(float(text), 1e10)
+            # Max-Age has precedence over Expires (RFC 6265, 5.3), whatever their order. The limit of 300 years keeps a
+            # number of any length finite.
+            max_age_ends = now + min(float(text), 1e10)
         elif key == "expires":
             try:
                 expires = parsedate_to_datetime(text).timestamp()
@@ -123,6 +125,5 @@ def _parse(line: str, endpoint: Endpoint, now: float) -> Cookie | None:
         return None
     if prefix.startswith("__host-") and (domain or path != "/"):
         return None
-    return Cookie(
-        name, value.strip(), _host(endpoint), path, secure, lasting if lasting is not None else expires
-    )
+    ends = max_age_ends if max_age_ends is not None else expires
+    return Cookie(name, value.strip(), _host(endpoint), path, secure, ends)

@@ -138,7 +138,7 @@ class Endpoint:
 
 
 def _shown(url: str) -> str:
-    """A URL for an error: its user info may be a password."""
+    """A URL for an error, without its user info, which may be a password, and not longer than MAX_SHOWN."""
     return re.sub(r"//[^/?#]*@", "//***@", url)[:MAX_SHOWN]
 
 

@@ -69,7 +69,7 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
     if endpoint.unix:
         return (Address(socket.AF_UNIX, endpoint.unix),)
     try:
-        found = socket.getaddrinfo(_zoned(endpoint), endpoint.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(_host_with_zone_number(endpoint), endpoint.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:  # ValueError: a label of more than 63 letters
         why = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"host {endpoint.host!r}: {why}; expected a name or address") from None
@@ -77,7 +77,7 @@ def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(Address(int(family), sockaddr) for family, _, _, _, sockaddr in found))
 
 
-def _zoned(endpoint: Endpoint) -> str:
+def _host_with_zone_number(endpoint: Endpoint) -> str:
     """The host for getaddrinfo(3), with the zone as a number: it accepts names of interfaces only for link-local
     addresses."""
     address, _, zone = endpoint.host.partition("%")

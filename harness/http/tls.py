@@ -13,14 +13,14 @@ from harness.core.errors import ConfigError, OptionError
 from harness.http.causes import CERTIFICATE, TLS
 from harness.process.read import read_bounded
 
-READ = 64 * 1024
+READ = 64 * 1024  # bytes of plaintext asked for at once; a record has 16 KiB at most (RFC 8446, 5.1)
 MAX_CA = 16 << 20  # bytes of a file of certificates
 PEM = "a PEM file with certificates"
 
 
 def tls_context(*, insecure: bool, ca: Path | None) -> ssl.SSLContext:
     """Verification is on unless ``insecure``; ``ca``: a PEM file of authorities. Raises ConfigError."""
-    # OpenSSL would read a device or a pipe for ever.
+    # The file is read here, because OpenSSL would read a device or a pipe for ever.
     try:
         data = read_bounded(ca, MAX_CA, option="", expected=PEM) if ca else None
     except ConfigError as error:

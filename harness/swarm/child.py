@@ -1,4 +1,4 @@
-"""The swarm process: Locust as a library, one user that runs cycles, orders over a Unix socket.
+"""The swarm process: Locust as a library, with one user that runs cycles. Orders arrive over a Unix socket.
 
 Run as ``python -m harness.swarm.child SOCKET`` by ``launch``. Its setup comes over the socket, not as
 arguments: headers may carry credentials, and arguments are public.
@@ -6,10 +6,10 @@ arguments: headers may carry credentials, and arguments are public.
 
 from __future__ import annotations
 
-from harness.swarm.patching import begin, imported
+from harness.swarm.patching import finish_imports, patch_before_imports
 
 # Before every other import, because gevent cannot patch what a module has imported already.
-begin()
+patch_before_imports()
 
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -48,9 +48,10 @@ from harness.swarm.wire import (  # noqa: E402
 )
 from harness.swarm.worker_group import WorkerGroup  # noqa: E402
 
-imported()
+finish_imports()
 logger = logging.getLogger(__name__)
-Run = Callable[[CycleSpec, Callable[[], bool], Callable[[Outcome], None]], Outcome]
+RunCycle = Callable[[CycleSpec, Callable[[], bool], Callable[[Outcome], None]], Outcome]
+"""Runs one cycle. Arguments: the cycle, whether it was cancelled, and what is called with the outcome so far."""
 
 
 class Control:
@@ -59,8 +60,8 @@ class Control:
     def __init__(self, path: str) -> None:
         self._socket = gevent.socket.socket(gevent.socket.AF_UNIX)
         self._socket.connect(path)
-        self._start: Callable[[SwarmSetup], Run] | None = None
-        self._run: Run | None = None
+        self._start: Callable[[SwarmSetup], RunCycle] | None = None
+        self._run: RunCycle | None = None
         self._cancelled = False
         self._busy = False
         self._sending = gevent.lock.RLock()  # progress and errors come from different greenlets
@@ -73,7 +74,7 @@ class Control:
         except OSError:
             pass
 
-    def serve(self, start: Callable[[SwarmSetup], Run]) -> None:
+    def serve(self, start: Callable[[SwarmSetup], RunCycle]) -> None:
         """Take orders until ``stop`` or the end of the connection."""
         self._start = start
         self.send(hello=os.getpid())
@@ -81,13 +82,13 @@ class Control:
         while chunk := self._socket.recv(65536):
             *lines, buffer = (buffer + chunk).split(b"\n")
             for line in lines:
-                if self._take(line):
+                if self._carry_out(line):
                     return
             if len(buffer) > MAX_LINE:
                 self.send(error=f"a line of more than {MAX_LINE} bytes")
                 return
 
-    def _take(self, line: bytes) -> bool:
+    def _carry_out(self, line: bytes) -> bool:
         """Carry out one order; True when it was ``stop``."""
         try:
             message = decode(line)
@@ -140,12 +141,12 @@ class SwarmProcess:
         self.runner: Any = None
         self._workers = f"ipc://{private / 'workers'}"
 
-    def start(self, setup: SwarmSetup) -> Run:
+    def start(self, setup: SwarmSetup) -> RunCycle:
         """Prepare everything and return the function that runs a cycle. Raises ConfigError or SwarmError."""
         if setup.load.locustfile:
-            own = OwnUsers(setup.load.locustfile, setup.host)
-            self.runner = own.runner
-            return _checked(own.cycle)
+            own_users = OwnUsers(setup.load.locustfile, setup.host)
+            self.runner = own_users.runner
+            return _with_limit_check(own_users.cycle)
         cycles = CycleQueue()
         environment = Environment(user_classes=[cycle_user(cycles)], host=setup.host)
         if setup.distributed:
@@ -169,7 +170,7 @@ class SwarmProcess:
         cycles.prepare(setup, statistics)
         # One user runs every cycle; the streams are not users (harness.swarm.cycle_queue).
         self.runner.start(1, spawn_rate=1)
-        return _checked(cycles.run)
+        return _with_limit_check(cycles.run)
 
 
 def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:
@@ -199,7 +200,9 @@ def _check_free(port: int) -> None:
         raise SwarmError(f"web port {port}: {os.strerror(error.errno or 0)}; choose a free one") from None
 
 
-def _checked(run: Run) -> Run:
+def _with_limit_check(run: RunCycle) -> RunCycle:
+    """The same, and it raises ConfigError for a cycle that needs more descriptors than this process may have."""
+
     def checked(
         spec: CycleSpec, cancelled: Callable[[], bool], progress: Callable[[Outcome], None]
     ) -> Outcome:

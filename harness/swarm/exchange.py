@@ -31,11 +31,14 @@ class Exchange(Stream):
             self._expect_next()
             self._link.send(self._request.encode())
         elif spec.events == 0:
+            # The client has had its response and stays connected. The parser is only there for a service that sends
+            # more, or closes.
             self._expect_next()
         else:
             self.disconnect(drained=True)
 
     def _expect_next(self) -> None:
+        # A new parser, because a ResponseParser holds the head of one response.
         self._parser.close()
         self._expect()
 

@@ -89,7 +89,7 @@ class Exposure:
         }
 
 
-def shared(ledgers: Sequence[Ledger]) -> dict[str, Any]:
+def merged_fields(ledgers: Sequence[Ledger]) -> dict[str, Any]:
     """The fields of several workers' ledgers that are not plain sums: the first failure among them."""
     failed = [ledger for ledger in ledgers if ledger.opened_before_failure is not None]
     # Workers have no common clock. The one that had opened fewest streams counts as the first to fail, and its count is

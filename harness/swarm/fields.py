@@ -56,7 +56,7 @@ def optional(read: Hook) -> Hook:
     return lambda value, kind: None if value is None else read(value, kind)
 
 
-def strictly(kind: type[Any], expected: str) -> Hook:
+def instance_of(kind: type[Any], expected: str) -> Hook:
     """A value of exactly this type, which is not converted."""
 
     def read(value: Any, _: Any) -> Any:
@@ -67,7 +67,7 @@ def strictly(kind: type[Any], expected: str) -> Hook:
     return read
 
 
-def texts(read: Hook, expected: str) -> Hook:
+def list_of(read: Hook, expected: str) -> Hook:
     """A list, each part read by ``read``: JSON and msgpack have no tuples."""
 
     def read_all(value: Any, _: Any) -> tuple[Any, ...]:
@@ -109,7 +109,7 @@ def path(value: Any, _: Any) -> str:
 
 def paths(value: Any, kind: Any) -> tuple[str, ...]:
     """At least one path."""
-    found: tuple[str, ...] = texts(path, "a list of paths that begin with /")(value, kind)
+    found: tuple[str, ...] = list_of(path, "a list of paths that begin with /")(value, kind)
     if not found:
         raise refuse(value, "at least one path")
     return found
@@ -127,7 +127,7 @@ def address(value: Any, _: Any) -> str:
 
 def expect(value: Any, kind: Any) -> tuple[str, ...]:
     """Statuses that the load accepts, such as ``2xx``."""
-    expected: tuple[str, ...] = texts(TEXT, "a list of statuses")(value, kind)
+    expected: tuple[str, ...] = list_of(TEXT, "a list of statuses")(value, kind)
     try:
         statuses(expected)
     except ConfigError as error:
@@ -151,8 +151,8 @@ def body(value: Any, kind: Any) -> bytes:
         raise refuse(value, "base64") from None
 
 
-def cut(length: int) -> Hook:
-    """A text, cut to a length."""
+def truncated(length: int) -> Hook:
+    """A text, cut to a length in characters: a note that is too long must not lose a whole ledger."""
     return lambda value, _: str(value)[:length]
 
 
@@ -166,6 +166,6 @@ def histogram(value: Any, _: Any) -> Histogram:
     return Histogram([(count(bucket, int), count(number, int)) for bucket, number in value])
 
 
-TEXT = strictly(str, "a string")
+TEXT = instance_of(str, "a string")
 COUNT = whole(0, MAX_COUNT)
 SECONDS = number(0.0, MAX_TIME)

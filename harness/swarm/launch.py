@@ -20,7 +20,7 @@ from harness.process.child import Child
 from harness.process.peer import peer_of
 from harness.process.private_folder import PrivateFolder
 from harness.swarm.load import LoadOptions
-from harness.swarm.setup import MIN_SECRET, REMOTE_TIMEOUT, SECRET, SwarmSetup
+from harness.swarm.setup import MIN_SECRET, REMOTE_TIMEOUT, SECRET_VARIABLE, SwarmSetup
 from harness.swarm.wire import (
     MAX_LINE,
     BadMessage,
@@ -34,7 +34,7 @@ from harness.swarm.wire import (
 
 START_TIMEOUT = 45.0  # seconds; on an idle machine the imports alone take one or two
 POLL = 0.05  # seconds between two checks for cancellation
-CANCEL_TIMEOUT = 10.0  # seconds: 18,000 streams leave in 1.7 on a shared core; more than this is a hang
+CANCEL_TIMEOUT = 10.0  # seconds: 18,000 streams disconnect in 1.7 on a shared core; more than this is a hang
 INTERRUPT_TIMEOUT = 1.5  # seconds, once the user waits for the end of the run
 SILENT = 60.0  # seconds without progress, which is due ten times a second: the child hangs
 GRACE = 0.5  # seconds between SIGTERM and SIGKILL
@@ -45,10 +45,10 @@ def secret_for(load: LoadOptions, given: str = "") -> str:
     Raises ConfigError when it is too short."""
     if not load.remote_workers:
         return ""
-    secret = given or os.environ.get(SECRET, "")
+    secret = given or os.environ.get(SECRET_VARIABLE, "")
     if len(secret) < MIN_SECRET:
         raise ConfigError(
-            f"remote workers need a secret, and {SECRET} has {len(secret)} characters; expected the same "
+            f"remote workers need a secret, and {SECRET_VARIABLE} has {len(secret)} characters; expected the same "
             f"{MIN_SECRET} or more random characters here and in the environment of every worker"
         )
     return secret
@@ -91,8 +91,9 @@ class Swarm:
         self._listener.bind(str(path))
         path.chmod(0o600)
         self._listener.listen(1)
+        # -P: the child must import this package even if the working directory contains a module named harness. The
+        # package may not be installed, only be on this process's path, so its root goes into PYTHONPATH.
         argv = [sys.executable, "-P", "-m", "harness.swarm.child", str(path)]
-        # -P: the child must import this package even if the working directory contains a module named harness.
         root = str(Path(__file__).resolve().parents[2])
         inherited = os.environ.get("PYTHONPATH")
         env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{inherited}" if inherited else root}
@@ -131,6 +132,8 @@ class Swarm:
         return " | ".join(self._child.tail(4)) if self._child else ""
 
     def _check(self, deadline: float, doing: str, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Raise SwarmError when the child has exited or the deadline has passed, Interrupted when it was cancelled.
+        doing: what the child was asked for, for the error. deadline: by the monotonic clock."""
         assert self._child
         if not self._child.alive:
             why = self._child.lost or self._child.returncode
@@ -149,9 +152,10 @@ class Swarm:
         try:
             self._socket.sendall(encode(message))
         except OSError as error:
-            self._hung_up(doing, error)
+            self._raise_closed(doing, error)
 
-    def _hung_up(self, doing: str, error: OSError | None = None) -> None:
+    def _raise_closed(self, doing: str, error: OSError | None = None) -> None:
+        """Raise SwarmError for a control connection that the child has closed. doing: what it was asked for."""
         # The exit code says more than the closed connection, and becomes known a moment later.
         if self._child and self._child.wait(1.0):
             self._check(float("inf"), doing)
@@ -181,7 +185,7 @@ class Swarm:
             except OSError:
                 chunk = b""
             if not chunk:
-                self._hung_up(doing)
+                self._raise_closed(doing)
             self._buffer += chunk
             # Checked while reading, because a line without an end would fill the memory before it could be refused.
             if len(self._buffer) > 2 * MAX_LINE:
@@ -212,7 +216,7 @@ class Swarm:
         self.wait_ready()
         self._send({"order": "cycle", "spec": spec_to_dict(spec)}, "a cycle")
         deadline = float("inf")
-        cancel_sent = timeout_cut = False
+        cancel_sent = timeout_shortened = False
         last_message = time.monotonic()
         silent = SILENT + (0.0 if spec.connections else spec.dwell)  # an idle cycle reports no progress
         while True:
@@ -220,8 +224,8 @@ class Swarm:
                 cancel_sent = True
                 deadline = time.monotonic() + CANCEL_TIMEOUT
                 self._send({"order": "cancel"}, "a cycle")
-            if cancel_sent and not timeout_cut and interrupted and interrupted():
-                timeout_cut = True
+            if cancel_sent and not timeout_shortened and interrupted and interrupted():
+                timeout_shortened = True
                 deadline = min(deadline, time.monotonic() + INTERRUPT_TIMEOUT)
             message = self._message(deadline, "a cycle", once=True)
             if message:

@@ -13,12 +13,12 @@ from typing import Any
 
 from harness.core.sse.event import DEFAULT_LIMIT, MAX_LIMIT
 
-MAX_CONNECTIONS = 10_000_000
-MAX_CONCURRENCY = 1_000_000
-MAX_SECONDS = 86_400.0
+MAX_CONNECTIONS = 10_000_000  # streams of one cycle
+MAX_CONCURRENCY = 1_000_000  # streams open at once
+MAX_SECONDS = 86_400.0  # seconds of any time in a load: a day
 MAX_COUNT = 1 << 53  # JSON readers that use doubles lose whole numbers beyond it (RFC 8259, 6)
-MAX_PROCESSES = 64
-MAX_WORKERS = 1000
+MAX_PROCESSES = 64  # generators on this machine
+MAX_WORKERS = 1000  # generators on other machines
 MIN_STALL = 0.001  # seconds
 
 

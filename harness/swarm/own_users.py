@@ -29,10 +29,10 @@ from harness.swarm.statistics import LIFE
 from harness.swarm.tally import Outcome
 
 POLL = 0.05  # seconds between two calls of cancelled()
-SHOW = 0.1
+PROGRESS_INTERVAL = 0.1  # seconds between two reports of progress
 MAX_CAUSE = 2000  # characters of the first cause, which is kept in full
-CAUSES = 20  # kinds of failure counted separately
-NOTHING = "not one request was finished and reported (events.request): a longer --dwell, or fire that event"
+MAX_CAUSES = 20  # kinds of failure counted separately
+NOTHING = "no request finished and was reported to events.request; use a longer --dwell, or fire that event"
 
 Cancelled = Callable[[], bool]
 Progress = Callable[[Outcome], None]
@@ -81,7 +81,7 @@ class OwnUsers:
             text = f"{type(exception).__name__}: {exception}"
             self._first_failure = self._first_failure or text[:MAX_CAUSE]
             cause = text[:80]
-            self._causes[cause if cause in self._causes or len(self._causes) < CAUSES else "others"] += 1
+            self._causes[cause if cause in self._causes or len(self._causes) < MAX_CAUSES else "others"] += 1
         elif response_time is not None:
             self._times.add(response_time / 1000.0)
 
@@ -139,7 +139,7 @@ class OwnUsers:
             gevent.sleep(min(POLL, left))
             # The loop's time is that of its last poll, which is old after a long callback.
             loop.update_now()
-            if loop.now() - shown >= SHOW:
+            if loop.now() - shown >= PROGRESS_INTERVAL:
                 shown = loop.now()
                 show()
 
@@ -168,7 +168,7 @@ class OwnUsers:
             first_event_p50=self._times.quantile(0.5),
             first_event_p95=self._times.quantile(0.95),
             first_event_p99=self._times.quantile(0.99),
-            causes=_shared(causes, failed),
+            causes=_distribute(causes, failed),
             first_failure=self._first_failure,
             by_path=dict(self._by_path.most_common(50)),
             answered=closed - failed,
@@ -177,7 +177,7 @@ class OwnUsers:
         return Outcome(ledger, self._times)
 
 
-def _shared(causes: Counter[str], failed: int) -> dict[str, int]:
+def _distribute(causes: Counter[str], failed: int) -> dict[str, int]:
     """Distribute the failed users over the causes of the failed requests, without rounding any away."""
     total, left, found = sum(causes.values()), failed, {}
     for cause, count in causes.most_common():

@@ -34,7 +34,9 @@ POLL = 0.1  # seconds between two calls of cancelled() and of progress(), each o
 GIVE_UP = 0.5  # seconds of nothing but refused connections after which the cycle stops
 # Failures that are needed as well, so that one slow failure does not end a cycle.
 GIVE_UP_COUNT = 5
-NO_LISTENER = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
+# Causes of a connect that failed. A generator without descriptors or ports opens no stream either, so it slows down in
+# the same way.
+CONNECT_FAILED = frozenset({causes.REFUSED, causes.UNREACHABLE, causes.TIMEOUT, causes.GENERATOR})
 
 
 class Pool:
@@ -80,9 +82,9 @@ class _Cycle:
         self.route = pool.router.route(pool.endpoint)
         self.tally = Tally()
         self.live: set[Stream] = set()
-        self.opening = 0
-        self.stopped = False  # no more are opened
-        self.cut_short = ""  # why, where that was before the end of the cycle
+        self.opening = 0  # streams that connect or wait for their response head
+        self.stopped = False  # no further streams are opened
+        self.cut_short = ""  # why the cycle was stopped before its end; "" if it was not
         self.refused_since: float | None = None  # since when every connection was refused
         self.refusals = 0
         self.started = pool.wheel.clock()
@@ -246,7 +248,7 @@ class _Cycle:
         if self.pool.statistics:
             self.pool.statistics.on_closed(report, path)
             self.pool.statistics.ids(stream.decoder.ids, path)
-        if report.cause in NO_LISTENER and report.connect is None:
+        if report.cause in CONNECT_FAILED and report.connect is None:
             self._refused(report.cause)
         else:
             self._fill()

@@ -31,16 +31,18 @@ from harness.swarm.target_feed import TargetFeed, plain_address
 
 # By environment, for those whose target is followed.
 FEEDS: WeakKeyDictionary[Any, TargetFeed] = WeakKeyDictionary()
-FAILING = (FIRST_EVENT, LIFE)
-READ = {"fds": "harness_fds", "threads": "harness_threads", "rss": "harness_resident_bytes"}
+FAILURE_METHODS = (FIRST_EVENT, LIFE)  # of the entries in Locust's statistics that count failed streams
+# Key of a reading → the figure under which it is published, and its unit in a rate.
+TARGET_FIGURES = {"fds": "harness_fds", "threads": "harness_threads", "rss": "harness_resident_bytes"}
 UNITS = {"fds": "fds", "threads": "threads", "rss": "B"}
-WRITTEN = re.compile(r"StreamFailure\(['\"](.*)['\"],?\)")
+# A worker sends its errors to the master as ``repr``, in which the cause is in quotes.
+FAILURE_REPR = re.compile(r"StreamFailure\(['\"](.*)['\"],?\)")
 OBSERVED = "observed"  # the status of a rate that was not judged
 
 logger = logging.getLogger(__name__)
 
 
-def wanted(options: Any) -> bool:
+def has_publisher(options: Any) -> bool:
     """Whether the command line asks for figures."""
     return bool(getattr(options, "prometheus", "") or getattr(options, "otlp", ""))
 
@@ -55,7 +57,7 @@ class SwarmFigures:
     def values(self) -> list[Value]:
         """Everything that is known now."""
         feed = FEEDS.get(self._environment)
-        return [*self._load(), *self._workers(), *(of_target(feed) if feed else ())]
+        return [*self._load(), *self._workers(), *(target_values(feed) if feed else ())]
 
     def _load(self) -> Iterator[Value]:
         stats, streams = self._environment.stats, self._streams.now()
@@ -64,7 +66,7 @@ class SwarmFigures:
             requests[method] += entry.num_requests
         causes: Counter[str] = Counter()
         for error in list(stats.errors.values()):
-            if error.method in FAILING:
+            if error.method in FAILURE_METHODS:
                 causes[_cause(error.error)] += error.occurrences
         yield value("harness_streams_open", streams.open)
         yield value("harness_streams_opened", requests[CONNECT])
@@ -81,7 +83,7 @@ class SwarmFigures:
                 yield value("harness_workers", states[state], state)
 
 
-def of_target(feed: TargetFeed) -> Iterator[Value]:
+def target_values(feed: TargetFeed) -> Iterator[Value]:
     """What the target holds, and its growth per answered stream with the interval."""
     samples = list(feed.samples)
     # While the probe has a problem, the last reading is old: it is not published as if it were current.
@@ -90,7 +92,7 @@ def of_target(feed: TargetFeed) -> Iterator[Value]:
     yield value("harness_target_info", 1, feed.target, feed.problem or ("" if samples else "no reading yet"))
     if latest is None:
         return
-    for key, name in READ.items():
+    for key, name in TARGET_FIGURES.items():
         if latest[key] is not None:
             yield value(name, latest[key])
     for kind, count in bounded(feed.classes).items():
@@ -106,7 +108,7 @@ def of_target(feed: TargetFeed) -> Iterator[Value]:
 
 def _cause(error: object) -> str:
     """Here an error is the exception itself, and on a master its ``repr``."""
-    found = WRITTEN.fullmatch(str(error))
+    found = FAILURE_REPR.fullmatch(str(error))
     return found[1] if found else str(error)
 
 
@@ -154,7 +156,7 @@ def _options(parser: Any) -> None:
 def publish(environment: Any, runner: Any = None, **_: Any) -> None:
     """Open what the options ask for. Workers leave that to their master."""
     options = environment.parsed_options
-    if isinstance(runner, WorkerRunner) or not wanted(options):
+    if isinstance(runner, WorkerRunner) or not has_publisher(options):
         return
     redact = Redactor().text
     try:
@@ -179,7 +181,7 @@ def publish(environment: Any, runner: Any = None, **_: Any) -> None:
         # After SIGTERM Locust calls this from two greenlets, and the first that returns ends the process.
         with ending:
             publishers.close()
-            while publishers.troubles:
-                logger.warning(publishers.troubles.pop())
+            while publishers.failures:
+                logger.warning(publishers.failures.pop())
 
     environment.events.quit.add_listener(end)

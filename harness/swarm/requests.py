@@ -15,7 +15,7 @@ from harness.http.request import Request
 from harness.swarm.load import LoadOptions
 from harness.swarm.setup import SwarmSetup
 
-HEADER = "X-Client-Id"
+CLIENT_HEADER = "X-Client-Id"
 UNKNOWN = "harness-unknown"  # a session, token and path that no service has
 
 
@@ -65,8 +65,9 @@ class Requests:
         paths = tuple(dict.fromkeys(paths))
         placeholder = clients.named or any(CLIENT in path for path in paths)
         self.distinct = placeholder or load.clients > 0
+        # The user asked for distinct clients and put their number nowhere, so a header shows it to the service.
         if self.distinct and not placeholder:
-            self._headers.setdefault(HEADER, CLIENT)
+            self._headers.setdefault(CLIENT_HEADER, CLIENT)
         self._plain = {} if self.distinct else {path: self._of(path, 0) for path in paths}
         self._invalid = 0
 

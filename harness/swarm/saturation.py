@@ -28,12 +28,12 @@ class Saturation:
     def __init__(self, start: float, cpu_clock: Callable[[], float] = wanted_core) -> None:
         self._cpu_clock = cpu_clock
         self._since, self._cpu = start, cpu_clock()
-        self.busiest = 0.0
-        self.latest = 0.0
+        self.busiest = 0.0  # the largest share of a core in a window
+        self.most_late = 0.0  # seconds
 
     def tick(self, moment: float, late: float) -> None:
         """One tick, and by how many seconds it came too late."""
-        self.latest = max(self.latest, late)
+        self.most_late = max(self.most_late, late)
         passed = moment - self._since
         if passed >= WINDOW:
             used = self._cpu_clock()
@@ -44,5 +44,5 @@ class Saturation:
     def reason(self) -> str | None:
         """Why the generator was the bottleneck; None if it was not."""
         found = [f"its core was {self.busiest:.0%} busy"] if self.busiest >= BUSY else []
-        found += [f"its loop was {self.latest:.2f} s late"] if self.latest >= LATE else []
+        found += [f"its loop was {self.most_late:.2f} s late"] if self.most_late >= LATE else []
         return f"the generator was the bottleneck: {', and '.join(found)}; use processes" if found else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.swarm.load import LoadOptions
 
-SECRET = "HARNESS_SWARM_SECRET"  # noqa: S105 - the environment variable that holds it for workers
+SECRET_VARIABLE = "HARNESS_SWARM_SECRET"  # noqa: S105 - the environment variable that holds it for workers
 REMOTE_TIMEOUT = 180.0  # seconds until every worker of another machine must have joined
 MIN_SECRET = 32  # characters: 128 bits even in hexadecimal
 

@@ -26,9 +26,9 @@ from harness.swarm.stream import Stream
 from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.timer_wheel import TimerWheel
 
-FOR_EVER = 10 * 365 * 86_400.0
+FOR_EVER = 10 * 365 * 86_400.0  # seconds
 RECONNECTION_TIME = 3.0  # seconds, as in browsers, unless the service sends ``retry``
-MAX_WAIT = 86_400.0
+MAX_WAIT = 86_400.0  # seconds before a reconnect, whatever ``retry`` or Retry-After the service sends
 QUEUE = 1_000  # events queued for a slow reader, beyond which the socket is not read
 # Failures of the network. A response that is wrong is final, because the service would send it again.
 RETRYABLE_CAUSES = frozenset(
@@ -54,8 +54,8 @@ class StreamFailed(Exception):
         self.report = report
 
 
-class _Watched(Stream):
-    """A stream that fails when it stalls, instead of staying for its dwell."""
+class _FailsOnStall(Stream):
+    """A stream that fails when it stalls, so that its source can reconnect. That of a cycle stays for its dwell."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ class _Watched(Stream):
         self.fail(self.stall_cause)
 
 
-class _WithComments(_Watched):
+class _WithComments(_FailsOnStall):
     """Delivers the service's comments among the events."""
 
     __slots__ = ()
@@ -130,7 +130,7 @@ class EventSource:
         self.closed = False
         self._request, self._router, self._spec = request, router, spec
         self._reconnect, self._retry_5xx, self._retry = options.reconnect, options.retry_5xx, options.retry
-        self._stream_type = _WithComments if options.comments else _Watched
+        self._stream_type = _WithComments if options.comments else _FailsOnStall
         self._sources = sources
         self._prepare_request, self._on_head, self._on_report = (
             listener.prepare_request,

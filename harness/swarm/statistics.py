@@ -33,9 +33,10 @@ FLUSH_INTERVAL = 1.0  # seconds
 BATCH = 1024  # times, or reports, that are added up together, which costs a third of adding them one by one
 
 
-def bucket(milliseconds: float, rounded: Callable[[float], float] = round) -> float:
+def bucket(milliseconds: float, rounding: Callable[[float], float] = round) -> float:
     """The time to two significant digits. Locust rounds to whole milliseconds, which makes 0 of a connect to a service
-    near by, and puts its 95th percentile below its minimum. rounded: floor and ceil make a lower and an upper bound."""
+    near by, and puts its 95th percentile below its minimum. rounding: floor and ceil make a lower and an upper
+    bound."""
     if milliseconds <= 0:
         return 0.0
     digits = 1 - math.floor(math.log10(milliseconds))
@@ -43,17 +44,19 @@ def bucket(milliseconds: float, rounded: Callable[[float], float] = round) -> fl
     step = 10.0 ** abs(digits)
     scaled = milliseconds * step if digits > 0 else milliseconds / step
     nearest = round(scaled)
-    whole = nearest if math.isclose(scaled, nearest, rel_tol=1e-9) else rounded(scaled)
+    # A time that has two digits already must keep them: floor would make 14 of 15 - 1e-15.
+    whole = nearest if math.isclose(scaled, nearest, rel_tol=1e-9) else rounding(scaled)
     return whole / step if digits > 0 else whole * step
 
 
-# Every time to two significant digits, or to a microsecond where that is coarser, up to 30 years; milliseconds. To find
-# a time's place between the bounds costs a tenth of computing its bucket, which was 6 % of an event's cost.
-SHOWN = (
+# Every bucket: times to two significant digits, or to a microsecond where that is coarser, up to 30 years;
+# milliseconds. To find a time between the bounds costs a tenth of computing its bucket, which was 6 % of an event's
+# cost.
+BUCKETS = (
     *(float(f"{number}e-3") for number in range(10)),
     *(float(f"{number}e{power}") for power in range(-3, 11) for number in range(10, 100)),
 )
-BOUNDS = tuple((low + high) / 2 for low, high in pairwise(SHOWN))
+BOUNDS = tuple((low + high) / 2 for low, high in pairwise(BUCKETS))  # between two buckets
 
 
 class StreamFailure(Exception):
@@ -103,7 +106,7 @@ class Times:
             return
         values = [seconds * 1000.0 for seconds in self._fresh]
         self._fresh.clear()
-        self.counts.update([SHOWN[bisect_left(BOUNDS, value)] for value in values])
+        self.counts.update([BUCKETS[bisect_left(BOUNDS, value)] for value in values])
         self.count += len(values)
         self.total += sum(values)
         self.highest = max(self.highest, max(values))

@@ -26,6 +26,8 @@ from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.timer_wheel import TimerWheel
 
 OPENING = 0.1  # seconds after which a stream without headers no longer counts as being opened
+# Bytes, well below those of one recv(2) (16 KiB in link.py): a read that brought fewer did not fill its buffer.
+SHORT_READ = 4096
 # Ways to disconnect: by RST at once, by RST at all, and those that stay for ``StreamSpec.hold`` before they close.
 IMMEDIATE = frozenset({"rst", "rst-early"})
 RESETS = IMMEDIATE | {"stall"}
@@ -155,7 +157,7 @@ class Stream:
             self._finish_response(self._pending)
         elif report.events >= report.spec.events > 0 and not self.disconnecting:
             # A short read has emptied the kernel's receive buffer, so the close need not drain it.
-            self.disconnect(drained=len(chunk) < 4096)
+            self.disconnect(drained=len(chunk) < SHORT_READ)
         elif report.spec.not_reading and report.headers is not None:
             self.pause()
 
@@ -178,7 +180,7 @@ class Stream:
         else:
             report.headers = self._arrived - self._started
             self._check_status(status, self._request.streaming, self._request.expect)
-            self._open()
+            self._notify_opened()
         self._owner.on_head(self)
 
     def _check_status(self, status: int, streaming: bool, expect: frozenset[int] | None) -> None:
@@ -254,9 +256,9 @@ class Stream:
         else:
             # A plain response counts as one event, so that ``events`` and ``--events`` mean the same in both modes.
             report.events += self._plain
-            asked = self.disconnecting or self._plain
+            as_planned = self.disconnecting or self._plain
             # A plain response is complete, so the client has had what it wanted and disconnects in its way.
-            report.disconnect = report.spec.disconnect if asked else "ended"
+            report.disconnect = report.spec.disconnect if as_planned else "ended"
             self._close(reset=self._plain and report.spec.disconnect in IMMEDIATE)
 
     def _redirect(self) -> None:
@@ -299,7 +301,7 @@ class Stream:
         if self.closed:
             return
         if not self._opened:
-            self._open()
+            self._notify_opened()
         if self.disconnecting:
             self._close(reset=self.report.spec.disconnect == "stall")
             return
@@ -368,7 +370,8 @@ class Stream:
             self.report.disconnect = ""
             self._close()
 
-    def _open(self) -> None:
+    def _notify_opened(self) -> None:
+        """Tell the owner, once, that this stream no longer counts as being opened."""
         if not self._opened:
             self._opened = True
             self._owner.on_opened(self)
@@ -396,5 +399,6 @@ class Stream:
         self._link.detach()
         self._parser.close()
         self._deliver = None
-        self._open()
+        # A stream that failed before its head was never reported as opened, and its owner waits for that.
+        self._notify_opened()
         owner.on_closed(self)

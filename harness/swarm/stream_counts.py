@@ -7,17 +7,17 @@ from typing import Any
 from locust import events
 
 from harness.swarm.statistics import STATISTICS
-from harness.swarm.target_feed import Streams
+from harness.swarm.target_feed import StreamTotals
 
 KEY = "harness-streams"
 
 
-def of_this_process(environment: Any) -> Streams:
+def of_this_process(environment: Any) -> StreamTotals:
     """Of this process's own users."""
     statistics = STATISTICS.get(environment)
     if statistics is None:
-        return Streams()
-    return Streams(statistics.open_now(), statistics.answered, statistics.cut)
+        return StreamTotals()
+    return StreamTotals(statistics.open_now(), statistics.answered, statistics.cut)
 
 
 class StreamCounts:
@@ -34,11 +34,11 @@ class StreamCounts:
         if isinstance(found, list | tuple) and len(found) == 3 and all(isinstance(n, int) for n in found):
             self._workers[client_id] = tuple(found)
 
-    def now(self) -> Streams:
+    def now(self) -> StreamTotals:
         """The sums."""
         own = of_this_process(self._environment)
         every = [(own.open, own.answered, own.cut), *self._workers.values()]
-        return Streams(*(sum(column) for column in zip(*every, strict=True)))
+        return StreamTotals(*(sum(column) for column in zip(*every, strict=True)))
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]

@@ -22,8 +22,6 @@ SUMMED = (
     "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered", "refused", "reset",
     "unanswered", "peak", "answered_after_failure", "clients", "invalid",
 )  # fmt: skip
-
-
 BATCH = 256  # streams whose reports are added up together
 
 
@@ -190,7 +188,7 @@ def add_up(parts: Sequence[Outcome], notes: Sequence[Note] = ()) -> Outcome:
         by_mode=_sum(ledger.by_mode for ledger in ledgers),
         answered_by_mode=_sum(ledger.answered_by_mode for ledger in ledgers),
         statuses=_sum(ledger.statuses for ledger in ledgers),
-        **exposure.shared(ledgers),
+        **exposure.merged_fields(ledgers),
         saturated=any(ledger.saturated for ledger in ledgers),
         notes=(*dict.fromkeys(note for ledger in ledgers for note in ledger.notes), *notes),
     )
@@ -204,25 +202,25 @@ def _sum(counts: Any) -> dict[Any, int]:
     return dict(total)
 
 
-def lost(last: Outcome, worker: str, share: int) -> Outcome:
-    """The ledger of a worker that exited: its open streams have failed, with a cause of their own.
+def outcome_of_lost_worker(last: Outcome, worker: str, share: int) -> Outcome:
+    """The outcome of a worker that exited: its open streams have failed, with a cause of their own.
 
-    share: connections it was to open. What it did after its last progress report, at most a tenth of a second before,
-    is unknown.
+    last: the outcome that it reported last. share: connections it was to open. What it did after its last progress
+    report, at most a tenth of a second before, is unknown.
     """
     ledger = last.ledger
-    held = ledger.open_now
-    found = {**ledger.causes, causes.WORKER_LOST: held} if held else dict(ledger.causes)
+    open_streams = ledger.open_now
+    counted = {**ledger.causes, causes.WORKER_LOST: open_streams} if open_streams else dict(ledger.causes)
     ledger = replace(
         ledger,
-        failed=ledger.failed + held,
+        failed=ledger.failed + open_streams,
         open_now=0,
-        causes=found,
+        causes=counted,
         notes=(
             *ledger.notes,
             Note(
                 NoteKind.WORKER_LOST,
-                f"worker {worker} exited during the cycle with {held} streams open; "
+                f"worker {worker} exited during the cycle with {open_streams} streams open; "
                 f"{share - ledger.opened} of its {share} were never opened",
                 {"worker": worker},
             ),

@@ -20,18 +20,18 @@ import gevent
 
 from harness.core.stats.distributions import ratio_interval
 
-KEPT = 3000  # readings; beyond it every second one is dropped, so that they span the whole run
-CENSUS = 2.0  # seconds between two counts by class
+MAX_READINGS = 3000  # beyond it every second one is dropped, so that they span the whole run
+CENSUS_INTERVAL = 2.0  # seconds between two counts by class
 RESTART_DELAY = 2.0  # seconds before the probe is started again
 MAX_LINE = 4 << 20  # characters
 PARTS = 20  # parts of the run from which the interval of a growth rate is computed
-MIN_PAIRS = 5
+MIN_PAIRS = 5  # parts with answered streams: fewer give no interval that is worth showing
 METRICS = ("fds", "threads", "rss")
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
+class StreamTotals:
     """Streams of all users. open: now. answered: had their first event. cut: ended by Stop."""
 
     open: int = 0
@@ -47,16 +47,17 @@ class TargetFeed:
         self,
         host: str,
         pid: int | None,
-        streams: Callable[[], Streams] = Streams,
+        streams: Callable[[], StreamTotals] = StreamTotals,
         *,
         probe_command: Sequence[str] = (),
     ) -> None:
-        self.samples: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.samples: deque[dict[str, Any]] = deque(maxlen=MAX_READINGS)
         self.marks: list[dict[str, Any]] = []
         self.classes: dict[str, int] = {}
         self.problem = ""
         self.target = f"pid {pid}" if pid else plain_address(host)
         self._streams = streams
+        # Of each ``_every`` + 1 readings one is taken; ``_skipped`` were not since then.
         self._every = self._skipped = 0
         self._child: subprocess.Popen[str] | None = None
         argv = list(probe_command) or [sys.executable, "-m", "harness.cli", "probe"]
@@ -110,7 +111,7 @@ class TargetFeed:
             while True:
                 child.stdin.write("census\n")
                 child.stdin.flush()
-                gevent.sleep(CENSUS)
+                gevent.sleep(CENSUS_INTERVAL)
         except OSError:
             return  # it has exited; its stderr is read elsewhere
 
@@ -122,17 +123,16 @@ class TargetFeed:
             return
         self.problem = line.get("gap", "")
         self._skipped += 1
-        # The first reading of every ``_every`` + 1 is taken.
         if self._skipped <= self._every:
             return
         self._skipped = 0
         streams = self._streams()
         reading = {"at": time.time(), "open": streams.open, "answered": streams.answered}
         self.samples.append(reading | {key: line.get(key) for key in METRICS})
-        if len(self.samples) == KEPT:
+        if len(self.samples) == MAX_READINGS:
             # Halving the resolution keeps the whole run in bounded memory; from then on only every second reading is
             # taken.
-            self.samples = deque(list(self.samples)[::2], maxlen=KEPT)
+            self.samples = deque(list(self.samples)[::2], maxlen=MAX_READINGS)
             self._every = 2 * self._every + 1
 
     def mark(self, what: str) -> None:

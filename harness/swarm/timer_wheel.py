@@ -1,8 +1,8 @@
 """One timer for all streams: due items in slots of a few milliseconds.
 
-A timer object per stream or per event would be restarted with every event; a stall or a dwell may well end 20 ms
-late. Putting and dropping is O(1), and a finished stream is dropped at once: with
-3,500 streams a second and a dwell of a minute, stale entries alone would hold 200,000 of them.
+A timer object per stream would be restarted with every event, although a stall or a dwell may well end 20 ms late.
+Putting and dropping is O(1). A finished stream is dropped at once: with 3,500 streams a second and a dwell of a minute,
+entries of finished streams alone would be 200,000.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TimerWheel:
         return [item for slot in self._slots.values() for item in slot]
 
     def hold(self) -> None:
-        """Keep ticking even without items, until ``release`` is called as often."""
+        """Keep ticking even without items, until ``release`` has been called once for each ``hold``."""
         self._held += 1
         if self._timer is None:
             self._start()

@@ -23,7 +23,7 @@ from locust.rpc.zmqrpc import BaseSocket
 from zmq.utils import z85
 
 from harness.core.errors import SwarmError
-from harness.swarm.setup import SECRET
+from harness.swarm.setup import SECRET_VARIABLE
 
 DOMAIN = b"harness"
 ZAP = "inproc://zeromq.zap.01"  # where libzmq asks whether a peer's key is known (ZAP, ZeroMQ RFC 27)
@@ -152,7 +152,7 @@ def secure_forks() -> None:
     and wherever HARNESS_SWARM_SECRET is set. Call this before the fork: the processes inherit the secret. A master
     and workers that are started without a secret use Locust's own sockets."""
     plain = locust.runners.rpc  # type: ignore[attr-defined]
-    given = os.environ.get(SECRET, "")
+    given = os.environ.get(SECRET_VARIABLE, "")
     secret = given or new_secret()
     forked: list[bool] = []
     decided: list[bool] = []

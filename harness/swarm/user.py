@@ -1,4 +1,4 @@
-"""``SseUser``: the base class of the users in a locustfile.
+"""``SseUser``: the base class of the users in a locustfile::
 
 class Viewer(SseUser):
     @task
@@ -40,6 +40,8 @@ from harness.swarm.stream_spec import Report, StreamSpec
 from harness.swarm.timer_wheel import TimerWheel
 
 __all__ = ["SseUser", "StreamFailed"]
+
+MAX_CACHED_REQUESTS = 1000  # paths
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ class Shared:
             if host not in self.endpoints:
                 self.endpoints[host] = Endpoint.parse(host)
             # A user may put a counter into each path; without a limit the cache would be a leak of the load generator.
-            if len(self.requests) > 1000:  # paths that differ with every request
+            if len(self.requests) > MAX_CACHED_REQUESTS:
                 self.requests.clear()
             found = self.requests[host, path] = Request(self.endpoints[host].under(path))
         return found
@@ -296,7 +298,7 @@ class SseUser(User):
         if report.set_cookie:
             if self.cookies is None:
                 self.cookies = Cookies()
-            self.cookies.take(report.set_cookie, endpoint)
+            self.cookies.store(report.set_cookie, endpoint)
             # Taken: the same report is passed again with the next head, after a redirect.
             report.set_cookie = ()
 

@@ -18,7 +18,7 @@ from flask import Blueprint, Response, jsonify, request
 from locust import events
 from locust.runners import WorkerRunner
 
-from harness.swarm.publish import FEEDS, wanted
+from harness.swarm.publish import FEEDS, has_publisher
 from harness.swarm.stream_counts import StreamCounts
 from harness.swarm.target_feed import TargetFeed
 from harness.swarm.target_section import section
@@ -76,7 +76,7 @@ def attach(
     host's port. read_only: users cannot be started or stopped here."""
     options = environment.parsed_options
     html = getattr(options, "html_file", None) and not isinstance(runner, WorkerRunner)
-    published = wanted(options) and not isinstance(runner, WorkerRunner)
+    published = has_publisher(options) and not isinstance(runner, WorkerRunner)
     if not environment.web_ui and not html and not published:
         return
     pid = target_pid or getattr(options, "target_pid", None)

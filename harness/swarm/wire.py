@@ -31,17 +31,17 @@ from harness.swarm.fields import (
     Hook,
     address,
     body,
-    cut,
     expect,
     histogram,
+    instance_of,
+    list_of,
     number,
     one_of,
     optional,
     paths,
     status,
-    strictly,
     table,
-    texts,
+    truncated,
     whole,
 )
 from harness.swarm.histogram import Histogram
@@ -55,8 +55,8 @@ from harness.swarm.load import (
 from harness.swarm.setup import SwarmSetup
 from harness.swarm.tally import Outcome
 
-MAX_LINE = 4 << 20
-MAX_TEXT = 500  # characters of a note or a detail; longer ones are cut
+MAX_LINE = 4 << 20  # bytes
+MAX_TEXT = 500  # characters of a note or a detail; longer ones are truncated
 MAX_FAILURE = 2000  # characters of the first failure
 
 Value = TypeVar("Value")
@@ -154,10 +154,10 @@ def _describe(error: BaseException, _: type | None) -> str:
     return str(error)
 
 
-COUNTS = table(cut(MAX_TEXT), COUNT, "an object of counts")
+COUNTS = table(truncated(MAX_TEXT), COUNT, "an object of counts")
 
 BY_TYPE: dict[Any, Hook] = {
-    bool: strictly(bool, "true or false"),
+    bool: instance_of(bool, "true or false"),
     str: TEXT,
     bytes: body,
     Histogram: histogram,
@@ -169,7 +169,7 @@ BY_TYPE: dict[Any, Hook] = {
     int | None: optional(COUNT),
     float: SECONDS,
     float | None: optional(SECONDS),
-    tuple[str, ...]: texts(TEXT, "a list of strings"),
+    tuple[str, ...]: list_of(TEXT, "a list of strings"),
 }
 """How the values of a type are read if their field has no entry in BY_FIELD."""
 
@@ -192,11 +192,11 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
     },
     Note: {
         "kind": lambda value, kind: NoteKind(one_of(tuple(NoteKind))(value, kind)),
-        "text": cut(MAX_TEXT),
-        "data": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of strings"),
+        "text": truncated(MAX_TEXT),
+        "data": table(truncated(MAX_TEXT), truncated(MAX_TEXT), "an object of strings"),
     },
     Ledger: {
-        "details": table(cut(MAX_TEXT), cut(MAX_TEXT), "an object of strings"),
+        "details": table(truncated(MAX_TEXT), truncated(MAX_TEXT), "an object of strings"),
         "first_failure": lambda value, kind: TEXT(value, kind)[:MAX_FAILURE],
     },
     LoadOptions: {
@@ -204,7 +204,7 @@ BY_FIELD: dict[type[Any], dict[str, Hook]] = {
         "mode": MODE,
         "expect": expect,
         "invalid_share": SHARE,
-        "source_addresses": texts(address, "a list of addresses"),
+        "source_addresses": list_of(address, "a list of addresses"),
     },
     SwarmSetup: {
         "linger": number(0.0, MAX_SECONDS),

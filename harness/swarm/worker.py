@@ -6,10 +6,10 @@ It joins as a Locust worker and learns everything else from the master.
 
 from __future__ import annotations
 
-from harness.swarm.patching import begin, imported
+from harness.swarm.patching import finish_imports, patch_before_imports
 
 # Before every other import, because gevent cannot patch what a module has imported already.
-begin()
+patch_before_imports()
 
 import argparse  # noqa: E402
 import os  # noqa: E402
@@ -24,12 +24,12 @@ from locust.log import setup_logging  # noqa: E402
 from harness.core.errors import ConfigError  # noqa: E402
 from harness.swarm.cycle_queue import CycleQueue, cycle_user  # noqa: E402
 from harness.swarm.limits import check_limit, raise_limit  # noqa: E402
-from harness.swarm.setup import MIN_SECRET, SECRET  # noqa: E402
+from harness.swarm.setup import MIN_SECRET, SECRET_VARIABLE  # noqa: E402
 from harness.swarm.statistics import STATISTICS, Statistics  # noqa: E402
 from harness.swarm.transport import install  # noqa: E402
 from harness.swarm.wire import BadMessage, outcome_to_dict, setup_from_dict, spec_from_dict  # noqa: E402
 
-imported()
+finish_imports()
 REMINDER = 2.0  # seconds after which a worker reports that it waits for its master
 
 
@@ -80,7 +80,7 @@ class WorkerSide:
             self._send("outcome", {"number": number, "outcome": outcome_to_dict(outcome)})
 
 
-def _master(text: str) -> str:
+def _master_endpoint(text: str) -> str:
     """The endpoint of a master: ``ipc://PATH`` as it is, HOST:PORT over TCP."""
     if text.startswith("ipc://"):
         return text
@@ -99,13 +99,13 @@ def _master(text: str) -> str:
 def main() -> None:
     """Join the master that the command line names, and run its cycles until it exits."""
     parser = argparse.ArgumentParser(prog="python -m harness.swarm.worker", description=__doc__)
-    parser.add_argument("master", type=_master, metavar="MASTER:PORT")
+    parser.add_argument("master", type=_master_endpoint, metavar="MASTER:PORT")
     endpoint = parser.parse_args().master
     # Removed, so that nothing this process starts inherits the secret.
-    secret = os.environ.pop(SECRET, "")
+    secret = os.environ.pop(SECRET_VARIABLE, "")
     if len(secret) < MIN_SECRET:
         parser.error(
-            f"{SECRET} has {len(secret)} characters; expected the secret of the master, {MIN_SECRET} or more"
+            f"{SECRET_VARIABLE} has {len(secret)} characters; expected the secret of the master, {MIN_SECRET} or more"
         )
     setup_logging("WARNING")  # type: ignore[no-untyped-call]
     # Each stream needs a descriptor, and the soft limit is often 1,024.

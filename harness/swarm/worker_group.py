@@ -20,19 +20,21 @@ from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.core.note import Note, NoteKind
 from harness.swarm.histogram import Histogram
-from harness.swarm.setup import REMOTE_TIMEOUT, SECRET, SwarmSetup
-from harness.swarm.tally import Outcome, add_up, lost
+from harness.swarm.setup import REMOTE_TIMEOUT, SECRET_VARIABLE, SwarmSetup
+from harness.swarm.tally import Outcome, add_up, outcome_of_lost_worker
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
 JOIN_TIMEOUT = 30.0  # seconds until every worker of this machine must have joined
 POLL = 0.05  # seconds
 REPORT_EVERY = 0.1  # seconds between two reports of progress
-LOST = ("missing", "stopped")
+LOST_STATES = ("missing", "stopped")  # of a worker, in Locust's terms
 
 
 @dataclass(slots=True)
 class Worker:
-    """One worker. name: for people. part: its share of the cycle, None when it has none."""
+    """One worker. client: its id in Locust. name: for people. pid: of a worker that this process started, else 0. part:
+    its share of the cycle, None when it has none. last: the outcome that it reported last. error: why it failed, "" if
+    it did not. prepared: it has its setup and waits for cycles."""
 
     client: str
     name: str
@@ -54,7 +56,7 @@ class WorkerGroup:
         self._setup = setup
         self._workers: dict[str, Worker] = {}
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._number = 0
+        self._number = 0  # of the cycle in progress: reports of earlier ones may still arrive
         for name, listener in (
             ("hello", self._hello),
             ("prepared", self._prepared),
@@ -69,7 +71,7 @@ class WorkerGroup:
         port = self._runner.server.port
         where = f"{self._runner.master_bind_host}:{port}" if port else self._endpoint
         # The secret goes into the environment, which only this user can read: arguments are public (proc(5)).
-        environment = {**os.environ, SECRET: self._setup.secret}
+        environment = {**os.environ, SECRET_VARIABLE: self._setup.secret}
         for _ in range(self._setup.load.processes):
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.swarm.worker", self._endpoint], env=environment
@@ -94,7 +96,7 @@ class WorkerGroup:
             return text
         return (
             f"{text}; expected more: start `python -m harness.swarm.worker {where}` on their machines with the same "
-            f"{SECRET}"
+            f"{SECRET_VARIABLE}"
         )
 
     def cycle(
@@ -126,7 +128,7 @@ class WorkerGroup:
                 if not worker.finished and self._is_lost(worker):
                     worker.finished = True
                     assert worker.part is not None
-                    worker.last = lost(worker.last, worker.name, worker.part.connections)
+                    worker.last = outcome_of_lost_worker(worker.last, worker.name, worker.part.connections)
                     # It may be alive behind a broken connection; its streams must end all the same.
                     self._send("cancel", worker, {})
             if not cancel_sent and cancelled():
@@ -148,7 +150,7 @@ class WorkerGroup:
         node = self._runner.clients.get(worker.client)
         if node is None:
             return True
-        return node.state in LOST if process is None else process.poll() is not None
+        return node.state in LOST_STATES if process is None else process.poll() is not None
 
     def _hello(self, msg: Any, **_: Any) -> None:
         data = msg.data if isinstance(msg.data, dict) else {}
@@ -164,6 +166,8 @@ class WorkerGroup:
         wanted = self._setup.load.workers
         # Its own seed, because workers with the same one would make the same choices at the same moments.
         load = replace(self._setup.load, seed=self._setup.load.seed + index)
+        # Without the secret, which the worker has proved to know. Its clients are the numbers that leave the same
+        # remainder, so no two workers have the same client.
         setup = replace(self._setup, load=load, client_start=index - 1, client_step=wanted, secret="")
         self._send("setup", worker, setup_to_dict(setup))
 

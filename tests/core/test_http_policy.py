@@ -102,19 +102,19 @@ def test_a_unix_socket_stays_itself_and_no_redirect_leads_into_one() -> None:
 )
 def test_a_cookie_is_accepted_or_refused_by_its_domain_and_path(line: str, url: str, sent: str) -> None:
     jar = Cookies(lambda: 0.0)
-    jar.take([line], Endpoint.parse(url))
+    jar.store([line], Endpoint.parse(url))
     assert jar.header(Endpoint.parse(url)) == sent
 
 
 def test_cookies_stay_with_their_host() -> None:
     jar = Cookies(lambda: 0.0)
-    jar.take(["fixed=1; Secure; Path=/"], Endpoint.parse("http://h/"))
+    jar.store(["fixed=1; Secure; Path=/"], Endpoint.parse("http://h/"))
     assert jar.header(Endpoint.parse("https://h/")) == ""  # plain HTTP sets no secure cookie
-    jar.take(["s=1; Secure; Path=/"], Endpoint.parse("https://h/"))
-    jar.take(["s=2; Path=/", "u=2; Path=/"], Endpoint.parse("http://h/"))
+    jar.store(["s=1; Secure; Path=/"], Endpoint.parse("https://h/"))
+    jar.store(["s=2; Path=/", "u=2; Path=/"], Endpoint.parse("http://h/"))
     assert jar.header(Endpoint.parse("https://h/")) == "s=1; u=2"  # plain HTTP replaces no secure cookie
     assert jar.header(Endpoint.parse("http://h/")) == "u=2"
-    jar.take(["x=1; Path=/"], Endpoint.parse("http+unix://%2Fa.sock/"))
+    jar.store(["x=1; Path=/"], Endpoint.parse("http+unix://%2Fa.sock/"))
     assert "x=1" not in jar.header(Endpoint.parse("http://localhost/"))
     assert jar.header(Endpoint.parse("http+unix://%2Fb.sock/")) == ""
     assert jar.header(Endpoint.parse("http+unix://%2Fa.sock/y")) == "x=1"

@@ -181,7 +181,7 @@ def test_kept_alive_requests_and_own_locust_users_find_a_leak_in_a_service_that_
 
 IDLE_USERS = {
     "their own bug": ("raise ValueError('mine')", "ValueError: mine"),
-    "nothing": ("pass", "not one request was finished and reported"),
+    "nothing": ("pass", "no request finished and was reported"),
 }
 
 

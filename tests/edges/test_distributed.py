@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from harness.process.child import Child
-from harness.swarm.setup import SECRET
+from harness.swarm.setup import SECRET_VARIABLE
 from tests.edges.command_line import HARNESS, SERVICES, SMALL, environment, wait_for
 from tests.edges.test_swarm_worker_group import _can_make_namespaces, ip
 
@@ -115,7 +115,7 @@ class Cluster:
         """A process on one of the machines."""
         child = Child.spawn(
             machine.argv(*command), log=self.folder / f"{machine.name}.log", name=machine.name, cwd=ROOT,
-            env=environment(**{SECRET: REMOTE}, **env),
+            env=environment(**{SECRET_VARIABLE: REMOTE}, **env),
         )  # fmt: skip
         self.stack.callback(child.stop, 0.5)
         return child
@@ -145,7 +145,7 @@ def guard(at: Cluster, *options: str) -> subprocess.Popen[str]:
     )  # fmt: skip
     child = subprocess.Popen(
         argv, cwd=at.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment(**{SECRET: REMOTE, "PYTHONPATH": str(ROOT)}),
+        env=environment(**{SECRET_VARIABLE: REMOTE, "PYTHONPATH": str(ROOT)}),
     )  # fmt: skip
     at.stack.callback(child.kill)
     for machine in at.generators:

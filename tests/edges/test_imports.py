@@ -109,7 +109,7 @@ def test_the_swarm_asks_for_plug_ins_of_gevent_once_and_calls_the_same(tmp_path:
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT
         ).stdout.split()
 
-    times, *ours = patched_names("harness.swarm.patching", "begin")
+    times, *ours = patched_names("harness.swarm.patching", "patch_before_imports")
     most, *theirs = patched_names("gevent.monkey", "patch_all")
     assert ours == theirs
     assert len(ours) > 5
@@ -130,8 +130,8 @@ def test_garbage_is_collected_once_everything_is_imported(module: str) -> None:
 
 WEB_LATER = """
 import sys
-from harness.swarm.patching import begin, web_module
-begin()
+from harness.swarm.patching import patch_before_imports, web_module
+patch_before_imports()
 import locust.env
 assert "flask" not in sys.modules
 from locust.web import logger
@@ -143,8 +143,8 @@ print(logger.name)
 """
 WEB_STARTED = """
 import sys
-from harness.swarm.patching import begin
-begin()
+from harness.swarm.patching import patch_before_imports
+patch_before_imports()
 from locust.env import Environment
 ui = Environment().create_web_ui("127.0.0.1", 0, delayed_start=True)
 print(type(ui).__module__)
@@ -163,7 +163,7 @@ def test_a_locustfile_may_derive_a_class_from_the_web_ui_of_locust(tmp_path: Pat
         "from locust import User\nfrom locust.web import WebUI\nclass Own(WebUI): pass\nclass A(User): pass\n"
     )
     code = (
-        "from harness.swarm.patching import begin; begin()\n"
+        "from harness.swarm.patching import patch_before_imports; patch_before_imports()\n"
         "from harness.swarm.own_users import OwnUsers; from pathlib import Path\n"
         f"print(OwnUsers(Path({str(path)!r}), 'http://127.0.0.1:1').environment.user_classes)"
     )

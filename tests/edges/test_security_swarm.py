@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.swarm.setup import SECRET
+from harness.swarm.setup import SECRET_VARIABLE
 from harness.target.spawn import free_port
 from tests.edges.command_line import SERVICES, SMALL, URL, harness
 from tests.edges.servers.counting_server import CountingServer
@@ -164,7 +164,7 @@ def test_a_remote_worker_needs_the_secret(tmp_path: Path) -> None:
     ):
         ours = {"curve_publickey": other_public, "curve_secretkey": other_secret}
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
-        env = {**os.environ, SECRET: RUN_SECRET}
+        env = {**os.environ, SECRET_VARIABLE: RUN_SECRET}
         late: list[subprocess.Popen[bytes]] = []
 
         def attacks() -> list[object]:
@@ -203,7 +203,7 @@ def test_a_remote_worker_needs_the_secret(tmp_path: Path) -> None:
 def test_remote_workers_without_a_secret_are_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(SECRET, raising=False)
+    monkeypatch.delenv(SECRET_VARIABLE, raising=False)
     for secret in ("", "short"):
         with pytest.raises(ConfigError, match=r"remote workers need a secret.*32 or more random characters"):
             swarm_of("http://127.0.0.1:1", tmp_path, remote_workers=1, secret=secret)
@@ -263,7 +263,7 @@ def test_the_service_does_not_inherit_the_secret_of_the_swarm(tmp_path: Path) ->
     script = f"env > {tmp_path}/env; exec {sys.executable} {SERVICES / 'plain_sse.py'} {{port}}"
     done = harness(
         "guard", "--url", URL, *SMALL, "--cycles", "3", "--out", tmp_path / "run", "--quiet", "--", "sh", "-c", script,
-        env={SECRET: "sesame-open-your-door-0123456789-abc"},
+        env={SECRET_VARIABLE: "sesame-open-your-door-0123456789-abc"},
     )  # fmt: skip
     seen = (tmp_path / "env").read_text()
     assert "PORT=" in seen, done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.swarm.setup import MIN_SECRET, SECRET
+from harness.swarm.setup import MIN_SECRET, SECRET_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 60.0
@@ -111,7 +111,7 @@ def test_a_worker_without_the_address_of_its_master_names_what_it_expected(
 
 def test_a_worker_without_the_secret_ends_with_code_2() -> None:
     argv = [sys.executable, "-m", "harness.swarm.worker", "127.0.0.1:1"]
-    env = {**os.environ, SECRET: "short"}
+    env = {**os.environ, SECRET_VARIABLE: "short"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE, cwd=ROOT, env=env)
     assert done.returncode == 2
     assert "HARNESS_SWARM_SECRET has 5 characters; expected the secret of the master" in done.stderr
@@ -122,7 +122,7 @@ def test_a_worker_that_waits_for_its_master_reports_it() -> None:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: no connection is accepted
         master = f"127.0.0.1:{taken.getsockname()[1]}"
         argv = [sys.executable, "-m", "harness.swarm.worker", master]
-        env = {**os.environ, SECRET: "s" * MIN_SECRET}
+        env = {**os.environ, SECRET_VARIABLE: "s" * MIN_SECRET}
         with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env) as child:
             try:
                 assert child.stderr is not None

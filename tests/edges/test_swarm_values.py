@@ -241,21 +241,21 @@ def test_cookies_go_where_they_belong() -> None:
     now = [1000.0]
     jar = Cookies(lambda: now[0])
     here = Endpoint.parse("http://a.example/app/page")
-    jar.take(
+    jar.store(
         ["p=1", "r=2; Path=/", "m=4; Max-Age=10; Path=/", "=x", "noequals",
          "e=5; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Path=/", "b=6; Expires=rubbish; Path=/"],
         here,
     )  # fmt: skip
-    jar.take(["s=3; Secure; Path=/"], Endpoint.parse("https://a.example/"))
+    jar.store(["s=3; Secure; Path=/"], Endpoint.parse("https://a.example/"))
     assert jar.header(here) == "p=1; r=2; m=4; b=6"
     assert jar.header(here.at("/apple")) == "r=2; m=4; b=6"  # /app is not a prefix of a path segment
     assert jar.header(Endpoint.parse("https://a.example/")) == "r=2; m=4; b=6; s=3"
     assert jar.header(Endpoint.parse("http://b.example/")) == ""
     now[0] += 11
     assert "m=4" not in jar.header(here)
-    jar.take(["r=; Max-Age=0; Path=/"], here)
+    jar.store(["r=; Max-Age=0; Path=/"], here)
     assert "r=" not in jar.header(here)
-    jar.take([f"c{number}=x; Path=/" for number in range(1000)], here)
+    jar.store([f"c{number}=x; Path=/" for number in range(1000)], here)
     assert jar.header(here).count("=") <= MAX_COOKIES
 
 

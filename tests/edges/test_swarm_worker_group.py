@@ -20,7 +20,7 @@ from harness.core.cycle import CycleSpec, Ledger
 from harness.core.errors import SwarmError
 from harness.process.child import Child
 from harness.swarm.launch import Swarm
-from harness.swarm.setup import SECRET
+from harness.swarm.setup import SECRET_VARIABLE
 from harness.target.spawn import free_port
 from tests.edges.servers.counting_server import CountingServer
 from tests.edges.swarm_cycles import agree, swarm_at, swarm_of, workers_of
@@ -166,7 +166,7 @@ def test_workers_on_other_machines_share_a_cycle(tmp_path: Path) -> None:
                 "harness.swarm.worker",
                 f"{here}:{port}",
             ]
-            env = {**os.environ, SECRET: REMOTE}
+            env = {**os.environ, SECRET_VARIABLE: REMOTE}
             worker = Child.spawn(argv, log=tmp_path / f"{name}.log", name=name, cwd=ROOT, env=env)
             stack.callback(worker.stop, 0.2)
             workers.append(worker)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.swarm.target_feed import Streams, TargetFeed, growth, summary
+from harness.swarm.target_feed import StreamTotals, TargetFeed, growth, summary
 from harness.swarm.target_section import section
 
 START, STOP = 1000.0, 1060.0
@@ -58,7 +58,9 @@ def test_growth_per_answered_stream_has_an_interval_that_holds_the_truth(leak: f
 
 
 def feed_of(samples: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> TargetFeed:
-    feed = TargetFeed("http://elsewhere.example:80", None, lambda: Streams(open=17, answered=1200, cut=3))
+    feed = TargetFeed(
+        "http://elsewhere.example:80", None, lambda: StreamTotals(open=17, answered=1200, cut=3)
+    )
     for at, what in ((START, "start"), (STOP, "stop")):
         monkeypatch.setattr("harness.swarm.target_feed.time.time", lambda at=at: at)
         feed.mark(what)
