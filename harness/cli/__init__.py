@@ -14,7 +14,7 @@ import click
 
 from harness import __version__
 from harness.cli import secret
-from harness.cli.streams import line, prepare, print_error, silence
+from harness.cli.streams import line, open_closed_streams, print_error, redirect_to_null
 from harness.core.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_INFRASTRUCTURE,
@@ -25,8 +25,8 @@ from harness.core.errors import (
 )
 from harness.core.units import did_you_mean, shown
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-OF_A_NAME = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+INVALID_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES)
 NO_FILES = ("schema", "doctor")  # commands that need no working directory
 NO_DIRECTORY = "the working directory was removed; change to one that exists: cd"
 COMMANDS = {
@@ -87,24 +87,24 @@ def cli(ctx: click.Context) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; every expected failure is one line and a documented exit code."""
-    prepare()
+    open_closed_streams()
     words = list(sys.argv[1:] if argv is None else argv)
     secret.of_arguments(words)
     try:
         code = cli.main(args=words, standalone_mode=False)
     except BaseException as error:
-        code = ended(error)
+        code = report_end(error)
     # Flushed here, because the interpreter would report an error of its own flush only after the exit code is
     # decided.
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             stream.flush()
         except OSError:
-            silence(number)
+            redirect_to_null(number)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def ended(error: BaseException) -> int:
+def report_end(error: BaseException) -> int:
     """Report in one line on standard error why a command ended, and return the exit code."""
     match error:
         case SystemExit():
@@ -133,19 +133,19 @@ def ended(error: BaseException) -> int:
             return error.exit_code
         case BrokenPipeError():
             # The reader of the output has exited (`harness … | head`), so no message can be printed.
-            silence(1)
+            redirect_to_null(1)
             return EXIT_INFRASTRUCTURE
         case MemoryError():
             print_error(
                 "harness: out of memory; free some, or raise the limit (ulimit -v, or that of the container)"
             )
             return EXIT_INFRASTRUCTURE
-        case OSError() if error.errno in FULL:
-            silence(1)
+        case OSError() if error.errno in CANNOT_WRITE:
+            redirect_to_null(1)
             where = f" {error.filename}" if error.filename else ""
             print_error(f"harness: cannot write{where}: {error.strerror}; free some space")
             return EXIT_INFRASTRUCTURE
-        case OSError() if error.errno in OF_A_NAME and error.filename:
+        case OSError() if error.errno in INVALID_PATH and error.filename:
             print_error(
                 f"harness: {shown(str(error.filename))}: {error.strerror}; expected a path that can be used"
             )

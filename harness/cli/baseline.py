@@ -35,7 +35,9 @@ ROUNDS = 5  # repetitions until growth that other growth had hidden is granted t
 GRACE = datetime.timedelta(days=90)  # after which accepted growth fails again
 TOTALS = (Key("fds"), Key("threads"), Key("processes"), Key("memory", "anonymous"))
 GRANTED = ("growth", "per_event", "per_hour", "per_connected_hour", "ceilings")
-PER = {"connection": ("growth", 1.0), "event": ("per_event", 1.0), "time": ("per_hour", 3600.0)}
+# Driver of a finding → the table of a Budget for it, and by what a rate is multiplied there: those over time are per
+# second.
+TABLES = {"connection": ("growth", 1.0), "event": ("per_event", 1.0), "time": ("per_hour", 3600.0)}
 ACCEPTED = (Outcome.BOUNDED, Outcome.LEAKING, Outcome.OVER_CEILING)
 
 
@@ -73,8 +75,9 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
         )
     path = file or find(Path.cwd()) or Path(BUDGETS)
     text = read(path) if path.exists() else ""
+    # Before anything is changed: only here does an error name a line of the user's own file.
     if text:
-        loads(path, text)  # an error names the line
+        loads(path, text)
     document = tomlkit.parse(text)
     today = datetime.datetime.now().astimezone().date()
     failed = 0
@@ -186,12 +189,12 @@ def budget_of(trial: Trial) -> Budget:
     for finding in verdict.findings:
         if finding.rate is None or finding.scope == connected_findings.SCOPE:
             continue
-        if finding.driver not in PER:
+        if finding.driver not in TABLES:
             raise ConfigError(
                 f"trial {trial.name!r}: {finding.metric} grows per {finding.driver}, which no budget can allow; "
                 "expected growth per connection, event or hour: fix the leak"
             )
-        table, factor = PER[finding.driver]
+        table, factor = TABLES[finding.driver]
         key = f"{finding.metric}/{finding.kind}" if finding.kind else finding.metric
         made[table][key] = _round_up(finding.rate.high * factor)
     for total in TOTALS:

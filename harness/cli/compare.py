@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.history import saved_entry
-from harness.cli.history_options import opened
+from harness.cli.history_options import history_of
 from harness.cli.streams import line
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_SERVICE, ConfigError
 from harness.core.history import RunEntry
@@ -44,7 +44,7 @@ def _entry(name: str, history: str | None) -> RunEntry:
     path = Path(name)
     if path.exists():
         return saved_entry(path)
-    with opened(history) as kept:
+    with history_of(history) as kept:
         found = kept.run(name)
         exact = [entry for entry in found if entry.run_id == name]
     chosen = exact or found

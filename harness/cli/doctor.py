@@ -20,7 +20,8 @@ from harness.cli.streams import line
 from harness.core.errors import EXIT_INFRASTRUCTURE
 from harness.core.units import counted
 
-WANTED_NOFILE = 4096
+WANTED_NOFILE = 4096  # descriptors: the generator needs one for each open stream
+MIN_PORTS = 10_000  # local ports: a closed connection keeps its port for a minute (TIME_WAIT, tcp(7))
 PACKAGES = ("locust", "gevent", "httptools", "pyzmq", "click", "rich", "cattrs", "jinja2")
 REFERENCE = ("starlette", "uvicorn", "sse-starlette")
 
@@ -115,7 +116,9 @@ def _loopback() -> Check:
 def _ports() -> Check:
     path = Path("/proc/sys/net/ipv4/ip_local_port_range")
     low, high = (int(word) for word in path.read_text().split())
-    return Check("ephemeral ports", high - low > 10000, f"{low}-{high}", "widen net.ipv4.ip_local_port_range")
+    return Check(
+        "ephemeral ports", high - low > MIN_PORTS, f"{low}-{high}", "widen net.ipv4.ip_local_port_range"
+    )
 
 
 def _cores() -> Check:

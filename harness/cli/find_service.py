@@ -12,9 +12,9 @@ from pathlib import Path
 from harness.core.errors import ConfigError
 from harness.process.read import read_bounded
 
-MAX_FILES = 300
+MAX_FILES = 300  # source files that are searched
 MAX_FILE_BYTES = 256 << 10  # bytes of a file that is searched
-DEEPEST = 3  # folders
+MAX_DEPTH = 3  # levels of folders
 SKIPPED = frozenset(
     {"node_modules", "venv", "env", "site-packages", "tests", "test", "build", "dist", "__pycache__"}
 )
@@ -48,7 +48,7 @@ def find_service(folder: Path) -> Service:
 def _files(folder: Path) -> Iterator[Path]:
     """Sources, nearest first, in a fixed order."""
     level, seen = [folder], 0
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         following: list[Path] = []
         for parent in level:
             try:

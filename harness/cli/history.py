@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.console import console as terminal
-from harness.cli.history_options import history_options, opened, wanted
+from harness.cli.history_options import history_of, history_options, run_filter
 from harness.cli.quantities import Number
 from harness.cli.saved import judged_again, saved_record
 from harness.cli.streams import line, print_error
@@ -72,8 +72,8 @@ def command() -> None:
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 def list_runs(form: str, history: str | None, **options: Any) -> None:
     """List runs, oldest first."""
-    with opened(history) as database:
-        entries = database.find(wanted(options))
+    with history_of(history) as database:
+        entries = database.find(run_filter(options))
         where = database.where
     if form != "table":
         click.echo(_text(entries, form), nl=False)
@@ -100,8 +100,8 @@ def list_runs(form: str, history: str | None, **options: Any) -> None:
 def export(form: str, metric: str | None, out: Path | None, history: str | None, **options: Any) -> None:
     """Write one row for each metric of each run, as CSV or JSON Lines."""
     check_output("--out", out)
-    with opened(history) as database:
-        text = _text(database.find(wanted(options)), form, metric)
+    with history_of(history) as database:
+        text = _text(database.find(run_filter(options)), form, metric)
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -117,7 +117,7 @@ def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None
     a folder that holds runs. A run that is recorded already is skipped."""
     last_error: HarnessError | None = None
     added = known = 0
-    with opened(history, create=True) as database:
+    with history_of(history, create=True) as database:
         for folder in found_runs(runs):
             try:
                 entry = saved_entry(folder, target)
@@ -164,7 +164,7 @@ def prune(
     if keep_days is None and keep_last is None:
         raise ConfigError("no rule given; expected --keep-days DAYS, --keep-last N or both")
     now = datetime.datetime.now(datetime.UTC)
-    with opened(history) as database:
+    with history_of(history) as database:
         entries = database.find()
         to_remove = prunable(
             entries, now, keep_days=keep_days, keep_last=keep_last, keep_failures=keep_failures

@@ -38,12 +38,13 @@ OPTIONS = (
 
 def history_options(function: Command) -> Command:
     """Add them all to a command."""
+    # Reversed, because decorators apply from the inside out, and --help lists the outermost first.
     for option in reversed(OPTIONS):
         function = option(function)
     return function
 
 
-def opened(option: str | None, *, create: bool = False) -> History:
+def history_of(option: str | None, *, create: bool = False) -> History:
     """The history that an option names. Raises ConfigError, and HistoryError, also when there is none and
     ``create`` is not set."""
     place = history_place(option)
@@ -51,18 +52,18 @@ def opened(option: str | None, *, create: bool = False) -> History:
     return open_history(place, create=create)
 
 
-def wanted(options: dict[str, Any]) -> Any:
+def run_filter(options: dict[str, Any]) -> Any:
     """The selection of runs by the options, as ``harness.history.record.RunFilter``. Raises ConfigError."""
     from harness.history.record import RunFilter
 
     given = {name: options[name] for name in WANTED}
     for name in ("since", "until"):
         if given[name]:
-            given[name] = when(f"--{name}", given[name])
+            given[name] = parse_date(f"--{name}", given[name])
     return RunFilter(**given)
 
 
-def when(option: str, text: str) -> str:
+def parse_date(option: str, text: str) -> str:
     """A date, a date with time, or a number of days ago, as the history stores it. Raises ConfigError."""
     try:
         if found := DAYS.fullmatch(text.strip()):

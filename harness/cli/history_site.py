@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.history_options import history_options, opened, wanted
+from harness.cli.history_options import history_of, history_options, run_filter
 from harness.cli.streams import line, print_error
 from harness.core.history import RunEntry
 from harness.core.units import counted
@@ -28,8 +28,8 @@ def command(folder: Path, no_reports: bool, history: str | None, **options: Any)
     A chart for each metric shows its rate over the runs with the 95 % interval, and marks change points. The pages
     need no network and no server. A click on a run opens its report, if the run's folder still has one.
     """
-    with opened(history) as kept:
-        entries = kept.find(wanted(options))
+    with history_of(history) as kept:
+        entries = kept.find(run_filter(options))
     make_directory(folder)
     reports = {} if no_reports else _copied(entries, folder)
     targets = sorted({trial.target for entry in entries for trial in entry.trials})

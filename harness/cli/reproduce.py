@@ -12,7 +12,7 @@ import click
 from harness.cli.after_verdict import HISTORY_OPTIONS, AfterVerdict
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
-from harness.cli.reproduce_all import check, run_all
+from harness.cli.reproduce_all import check_options, run_all_claims
 from harness.cli.result import note_failures, view, write_json
 from harness.core.after_verdict import attempt
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_INFRASTRUCTURE, EXIT_SERVICE, HarnessError
@@ -112,12 +112,13 @@ def command(context: click.Context, /, **options: Any) -> None:
 
     Exit codes: 0 when every profile behaved as expected, 1 when one did not, 2 usage, 3 interrupted, 4 infrastructure.
     """
-    check(context, everything=options["everything"])
+    check_options(context, everything=options["everything"])
     out, seed, json_file, quiet = options["out"], options["seed"], options["json_file"], options["quiet"]
     check_output("--json", json_file)
     if options["everything"]:
         names = ("out", "resume", "jobs", "max_time", "seed", "json_file", "quiet")
-        run_all(**{name: options[name] for name in names})
+        # Does not return: it raises click's Exit with the exit code.
+        run_all_claims(**{name: options[name] for name in names})
     specs = describe()
     console = terminal()
     if options["list_only"]:
@@ -131,10 +132,10 @@ def command(context: click.Context, /, **options: Any) -> None:
     later = AfterVerdict(out=out, history=options["history"], notify=options["notify"], target=None)
     chosen = choose(specs, options["profiles"] or DEFAULT_PROFILES)
     overrides = LoadOverrides(options["connections"], options["concurrency"], options["real_time"])
-    text = "harness reproduce " + shlex.join(f"--profile={name}" for name in options["profiles"])
+    command_line = "harness reproduce " + shlex.join(f"--profile={name}" for name in options["profiles"])
     with Interrupt() as interrupt, view(console, quiet=quiet) as show:
-        run = Run(command=text.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
-        trouble = _run_all(run, chosen, overrides, options["repeat"], options["keep_going"])
+        run = Run(command=command_line.strip(), seed=seed, out=out, interrupt=interrupt, show=show)
+        problems = _run_profiles(run, chosen, overrides, options["repeat"], options["keep_going"])
     attempt(
         "comparing the profiles",
         lambda: run.replace_trials(with_comparisons(run.record.trials)),
@@ -145,40 +146,40 @@ def command(context: click.Context, /, **options: Any) -> None:
     attempt("the history", lambda: later.record(run), run.failures.append)
     attempt("the notification", later.notify, run.failures.append)
     show_table(run.record.trials, console)
-    for line in trouble:
+    for line in problems:
         console.print(quoted(line), soft_wrap=True, markup=False)
     console.print(quoted(f"report: {report}", 4000), soft_wrap=True, markup=False)
     note_failures(run)
-    raise click.exceptions.Exit(exit_code(run.record.trials, trouble, stopped=interrupt.is_set()))
+    raise click.exceptions.Exit(exit_code(run.record.trials, problems, stopped=interrupt.is_set()))
 
 
-def _run_all(
+def _run_profiles(
     run: Run, specs: list[ProfileSpec], overrides: LoadOverrides, repeat: int, keep_going: bool
 ) -> list[str]:
-    """Run every profile in turn; returns the failures of the harness, one line each."""
-    trouble: list[str] = []
+    """Run every profile in turn. Returns the failures of the harness, and why profiles were left out, one line each."""
+    problems: list[str] = []
     for spec in specs:
         for turn in range(repeat):
             if run.interrupt.is_set():
-                return trouble
+                return problems
             name = spec.name if repeat == 1 else f"{spec.name}-{turn + 1}"
             setup = setup_for(spec, overrides, name=name)
             try:
                 trial = run.trial(setup, lambda trial, spec=spec: _confirm(trial, spec))  # type: ignore[misc]
             except HarnessError as error:
-                trouble.append(f"{name}: {error}")
+                problems.append(f"{name}: {error}")
                 run.add_failed_trial(setup, str(error))
                 if not keep_going:
-                    return trouble
+                    return problems
                 continue
             if not trial.about.confirmed and not keep_going and not run.interrupt.is_set():
                 left = len(specs) * repeat - len(run.record.trials)
                 if left:
-                    trouble.append(
+                    problems.append(
                         f"stopped at {name}, which did not behave as expected; --keep-going runs the rest"
                     )
-                return trouble
-    return trouble
+                return problems
+    return problems
 
 
 def _confirm(trial: Trial, spec: ProfileSpec) -> Trial:
@@ -186,13 +187,13 @@ def _confirm(trial: Trial, spec: ProfileSpec) -> Trial:
     return replace(trial, about=replace(trial.about, confirmed=good, note=why))
 
 
-def exit_code(trials: tuple[Trial, ...], trouble: list[str], *, stopped: bool) -> int:
-    """0 when all behaved as expected."""
+def exit_code(trials: tuple[Trial, ...], problems: list[str], *, stopped: bool) -> int:
+    """0 when all behaved as expected. problems: see ``_run_profiles``. stopped: the user interrupted the run."""
     if stopped:
         return EXIT_INCONCLUSIVE
     outcomes = {trial.verdict.outcome for trial in trials if trial.verdict}
     if Outcome.INFRASTRUCTURE in outcomes:
         return EXIT_INFRASTRUCTURE
-    if trouble or not trials or not all(trial.about.confirmed for trial in trials):
+    if problems or not trials or not all(trial.about.confirmed for trial in trials):
         return EXIT_SERVICE
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -37,20 +37,21 @@ ALONE = ("profiles", "repeat", "connections", "concurrency", "real_time", "list_
 ONLY_ALL = ("resume", "jobs", "max_time")
 
 
-def check(context: click.Context, *, everything: bool) -> None:
+def check_options(context: click.Context, *, everything: bool) -> None:
     """Refuse options that have no effect. Raises click.UsageError that names the option."""
     for name in ALONE if everything else ONLY_ALL:
         source = context.get_parameter_source(name)
+        # Compared by its source, because an option may be given with the value that is its default.
         if source is not None and source.name != "DEFAULT":
             option = next(p.opts[0] for p in context.command.params if p.name == name)
             raise click.UsageError(
-                f"{option} has no effect {'with' if everything else 'without'} --all: leave out one of them"
+                f"{option} has no effect with --all: leave out one of them"
                 if everything
                 else f"{option} has no effect without --all: add --all"
             )
 
 
-def run_all(
+def run_all_claims(
     *,
     out: Path | None,
     resume: Path | None,
@@ -59,8 +60,8 @@ def run_all(
     seed: int,
     json_file: Path | None,
     quiet: bool,
-) -> None:
-    """Measure, print and write the table; exit as ``harness reproduce`` does."""
+) -> NoReturn:
+    """Measure, print and write the table. Raises click's Exit with the exit code of ``harness reproduce``."""
     if out and resume:
         raise click.UsageError(f"--out {out}: a resumed run uses its own folder; leave out --out")
     with Interrupt() as interrupt:
@@ -83,15 +84,15 @@ def run_all(
         attempt("the JSON file", lambda: replace_file(json_file, text.encode()), failures.append)
     console = terminal()
     show(record, console)
-    for line in (*record.unexpected_results(), *run.trouble, *failures):
+    for line in (*record.unexpected_results(), *run.problems, *failures):
         console.print(quoted(line, 1000), soft_wrap=True, markup=False)
     console.print(quoted(f"report: {run.folder / 'claims.html'}", 4000), soft_wrap=True, markup=False)
-    raise click.exceptions.Exit(exit_code(record, run.trouble))
+    raise click.exceptions.Exit(exit_code(record, run.problems))
 
 
-def exit_code(record: ClaimsRecord, trouble: list[str]) -> int:
-    """0 when everything was measured and ended as described."""
-    if trouble:
+def exit_code(record: ClaimsRecord, problems: list[str]) -> int:
+    """0 when everything was measured and ended as described. problems: repeats that the harness itself failed."""
+    if problems:
         return EXIT_INFRASTRUCTURE
     if record.left():
         return EXIT_INCONCLUSIVE

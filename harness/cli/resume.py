@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from harness.cli import secret
-from harness.cli.service_options import SENT
+from harness.cli.service_options import CONFIDENTIAL
 from harness.core.errors import ConfigError
 from harness.core.redact import MASK
 from harness.experiment.resume import Resumption, resumption
@@ -54,7 +54,7 @@ class Resumable(click.Command):
 
 
 def stored_arguments(ctx: click.Context) -> list[str]:
-    """The stored command line: secrets, and values of the options in SENT, are ``***``."""
+    """The stored command line: secrets, and values of the options in CONFIDENTIAL, are ``***``."""
     return list(_hidden(secret.known().words(ctx.meta[ARGUMENTS])))
 
 
@@ -172,13 +172,15 @@ def _matches(stored: str, given: str) -> bool:
 
 
 def _hidden(words: Sequence[str]) -> Iterator[str]:
-    after = False
+    """The words, with the values of the options in CONFIDENTIAL masked. A value @FILE stays: it is a path, which a
+    resumed soak needs, and no secret."""
+    is_value = False
     for word in words:
         name, equals, value = word.partition("=")
-        if after and not word.startswith("@"):
+        if is_value and not word.startswith("@"):
             yield MASK
-        elif equals and name in SENT and not value.startswith("@"):
+        elif equals and name in CONFIDENTIAL and not value.startswith("@"):
             yield f"{name}={MASK}"
         else:
             yield word
-        after = word in SENT and not after
+        is_value = word in CONFIDENTIAL and not is_value

@@ -28,9 +28,11 @@ def of_arguments(argv: Sequence[str]) -> None:
     global _known
     values = list(secrets_in_words(argv))
     for before, word in zip(("", *argv), argv, strict=False):
-        text = word.removeprefix(f"{HEADER}=") if before != HEADER else word
-        name, colon, value = text.partition(":")
-        if colon and (text is not word or before == HEADER) and is_secret(name.strip()):
+        # A header comes as one word, "--header=NAME: VALUE", or as the word after "--header".
+        if not (before == HEADER or word.startswith(f"{HEADER}=")):
+            continue
+        name, colon, value = word.removeprefix(f"{HEADER}=").partition(":")
+        if colon and is_secret(name.strip()):
             values += secrets_in_header(name.strip(), value.strip())
     _known = Redactor(tuple(values))
 

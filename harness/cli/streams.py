@@ -14,8 +14,10 @@ import click
 from harness.cli import secret
 from harness.core.quote import terminal
 
+MAX_MESSAGE = 1000  # characters of one message
 
-def prepare() -> None:
+
+def open_closed_streams() -> None:
     """Open closed streams (``>&-``) on /dev/null: otherwise the next opened file would get their number, and the
     output."""
     for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
@@ -40,7 +42,7 @@ def print_error(text: str) -> None:
     try:
         click.echo(line(text), err=True)
     except OSError:
-        silence(2)
+        redirect_to_null(2)
 
 
 def line(text: str) -> str:
@@ -51,11 +53,9 @@ def line(text: str) -> str:
     return terminal(secret.hidden(text), 2 * MAX_MESSAGE)
 
 
-MAX_MESSAGE = 1000  # characters of one message
-
-
-def silence(number: int) -> None:
-    """Redirect a stream to /dev/null. Otherwise the interpreter fails again when it flushes the stream at its exit."""
+def redirect_to_null(number: int) -> None:
+    """Redirect a standard stream to /dev/null. Otherwise the interpreter fails again when it flushes the stream at its
+    exit. number: its descriptor, 1 or 2."""
     with contextlib.suppress(OSError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, number)

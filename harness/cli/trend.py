@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.history_options import history_options, opened, wanted
+from harness.cli.history_options import history_of, history_options, run_filter
 from harness.cli.streams import line
 from harness.core.errors import EXIT_SERVICE
 from harness.core.trends import all_series, trend
@@ -39,8 +39,8 @@ def command(
     2 usage, 4 the history cannot be read.
     """
     check_output("--markdown", file)
-    with opened(history) as kept:
-        series = all_series(kept.find(wanted(options)), metric)
+    with history_of(history) as kept:
+        series = all_series(kept.find(run_filter(options)), metric)
     found = trend(series)
     summary = markdown(found, series)
     if file:

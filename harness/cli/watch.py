@@ -49,5 +49,5 @@ def command(
         if exports.address:
             console.print(exports.address, soft_wrap=True)
         watch(pid, console=console, interval=interval, export=exports, stop=stop)
-    for trouble in exports.troubles:
-        print_error(f"harness: {trouble}")
+    for failure in exports.failures:
+        print_error(f"harness: {failure}")

@@ -93,7 +93,7 @@ class ClaimsRun:
         self._failures: dict[tuple[str, int], int] = {}
         self._left = self.record.left()
         self._total = sum(needed(self.record.claims).values())
-        self.trouble: list[str] = []
+        self.problems: list[str] = []  # repeats that the harness itself failed, one line each
 
     def run(self) -> ClaimsRecord:
         """Measure the repeats that are missing."""
@@ -188,7 +188,7 @@ class ClaimsRun:
                 # Appended, so that repeats which have not been tried yet come first.
                 self._left.append((name, repeat))
             else:
-                self.trouble.append(f"{name}: {text} ({counted(failures, 'try', 'tries')})")
+                self.problems.append(f"{name}: {text} ({counted(failures, 'try', 'tries')})")
         self.record = replace(self.record, seconds=self._before + self._elapsed)
         self._save()
         done = sum(self.record.done().values())

@@ -209,5 +209,5 @@ def guard_once(
         report = run.report()
         # After the report, so that a slow collector does not delay it.
         exports.deliver(stop.is_set)
-    run.failures.extend(f"{trouble}; the verdict stands" for trouble in exports.troubles)
+    run.failures.extend(f"{failure}; the verdict stands" for failure in exports.failures)
     return Guarded(trial.verdict, trial, run, report)

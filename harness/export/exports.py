@@ -37,9 +37,9 @@ class Exports(Closing):
         return self._publishers.address
 
     @property
-    def troubles(self) -> list[str]:
+    def failures(self) -> list[str]:
         """The failures after the start, one line each."""
-        return self._publishers.troubles
+        return self._publishers.failures
 
     def begin(self, run: str, mode: str) -> None:
         """A run with this id and mode has begun."""
@@ -68,7 +68,7 @@ class Exports(Closing):
         try:
             self._board.trial(trial)
         except Exception as error:  # an error in the figures must not end a run
-            self._publishers.trouble(f"{STEP}: {type(error).__name__}: {error}")
+            self._publishers.add_failure(f"{STEP}: {type(error).__name__}: {error}")
 
     def deliver(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Wait until Prometheus, if it scrapes at all, has scraped the verdict; then close."""

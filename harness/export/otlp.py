@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXPECTED = "expected http://HOST:4318 or https://…, the address of an OTLP/HTTP receiver"
 INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"  # milliseconds; OpenTelemetry's own variable
-EVERY = 10.0  # seconds between two exports without it
+DEFAULT_INTERVAL = 10.0  # seconds between two exports without it
 TIMEOUT = 5.0  # seconds for one export, retries included
 PATH = "/v1/metrics"  # OTLP 1.3, "OTLP/HTTP request"
 LOGGER = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
@@ -145,7 +145,7 @@ class Otlp(Closing):
         return False
 
     @property
-    def trouble(self) -> str:
+    def failure_text(self) -> str:
         """Which exports failed, in one line; "" if none did."""
         if not self._failures:
             return ""
@@ -161,8 +161,8 @@ class Otlp(Closing):
             self._provider.shutdown(timeout_millis=1000 * TIMEOUT)
         for logger, accepts in self._filters:
             logger.removeFilter(accepts)
-        if self.trouble:
-            raise NotificationError(f"{self.trouble}; check its address")
+        if self.failure_text:
+            raise NotificationError(f"{self.failure_text}; check its address")
 
 
 def _by_name(values: Sequence[Value]) -> dict[str, list[Value]]:
@@ -186,7 +186,7 @@ def _interval() -> float:
     """Milliseconds between two exports. Raises ConfigError."""
     text = os.environ.get(INTERVAL, "")
     if not text:
-        return 1000 * EVERY
+        return 1000 * DEFAULT_INTERVAL
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise ConfigError(f"{INTERVAL}={text}: expected milliseconds between two exports, such as 10000")
     return float(text)

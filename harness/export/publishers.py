@@ -29,13 +29,13 @@ class Publishers:
         otlp: str | None = None,
         redact: Callable[[str], str] = lambda text: text,
     ) -> None:
-        self.troubles: list[str] = []
+        self.failures: list[str] = []  # after the start, one line each
         self.address = ""
         self._exporter: Exporter | None = None
         self._otlp: Otlp | None = None
         self._redact = redact
         with ExitStack() as stack:
-            # Imported late: a run without them need not wait for their servers and clients.
+            # Imported late: a run without them need not wait for the imports of their servers and clients.
             if prometheus is not None:
                 from harness.export.prometheus import Exporter
 
@@ -45,6 +45,7 @@ class Publishers:
                 from harness.export.otlp import Otlp
 
                 self._otlp = Otlp(otlp, figures, labels={"harness.target": target})
+            # Both are open. From here on ``close`` is responsible for them.
             stack.pop_all()
 
     def wait_for_scrape(self, cancelled: Callable[[], bool] = lambda: False) -> None:
@@ -62,10 +63,10 @@ class Publishers:
             try:
                 otlp.close()
             except NotificationError as error:
-                self.trouble(f"{STEP}: {error}")
+                self.add_failure(f"{STEP}: {error}")
 
-    def trouble(self, text: str) -> None:
+    def add_failure(self, text: str) -> None:
         """Remember what failed, once."""
         text = self._redact(" ".join(text.split()))
-        if text not in self.troubles:
-            self.troubles.append(text)
+        if text not in self.failures:
+            self.failures.append(text)

@@ -17,7 +17,7 @@ from harness.http.route import Router
 TIMEOUT = 5.0  # seconds for one try
 PAUSES = (0.5, 1.0, 2.0)  # seconds between tries
 MAX_PAUSE = 5.0  # seconds: a longer Retry-After is cut to this
-AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that may pass by themselves
 
 
 class Webhook:
@@ -50,7 +50,7 @@ class Webhook:
                         return
                     reason = f"it answers {response.status}"
                     retry_after = _seconds(response.retry_after)
-                    again = response.status in AGAIN
+                    again = response.status in RETRYABLE
             except RequestFailed as error:
                 reason, again = error.cause, True
             except RedirectRefused as error:

@@ -15,7 +15,7 @@ from harness.report.nouns import driver, growth, in_bytes, interval, noun, plura
 from harness.report.svg import Chart, Line, Mark
 from harness.report.words import number
 
-MAX_MULTIPLES = 6
+MAX_FURTHER_CHARTS = 6  # charts beside the headline's
 MIB = float(1 << 20)
 SYMBOLS = (
     ("load", "after a cycle with clients"),
@@ -35,7 +35,7 @@ def charts(trial: Trial, identifier: str) -> Iterator[Chart]:
     verdict = trial.verdict
     assert verdict
     found = moments(trial)
-    about: Sequence[Finding | Bound] = list(verdict.findings[: MAX_MULTIPLES + 1])
+    about: Sequence[Finding | Bound] = list(verdict.findings[: MAX_FURTHER_CHARTS + 1])
     if not about:
         known = [
             one

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.core.quote import plain
 
-LINES = 12
-COLUMNS = 80
+LINES = 12  # lines of one summary, at most
+COLUMNS = 80  # characters of a line
 INDENT = 12  # columns before a fact's text
 MAX_FACT = 4000  # characters of one fact
 # Between a number and its unit, where a line must not end.

@@ -24,7 +24,7 @@ from harness.core.record import Trial
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
 from harness.report.fact_lines import MAX_FACT, Fact, Facts
-from harness.report.log import causes, log_tail, troubles_before
+from harness.report.log import causes, failures_before, log_tail
 from harness.report.nouns import (
     BYTE_NOUNS,
     driver,
@@ -306,7 +306,7 @@ def _log(trial: Trial, verdict: Verdict) -> Fact | None:
     if verdict.crash and verdict.crash.signal in _SIGNALS_WITHOUT_MESSAGE:
         return None  # the last line of its log is of something that it survived
     lines, title = log_tail(trial), headline(trial)
-    found = troubles_before(lines, title) if verdict.outcome is Outcome.UNREADY else causes(lines)
+    found = failures_before(lines, title) if verdict.outcome is Outcome.UNREADY else causes(lines)
     return Fact("log", found[-1]) if found and found[-1] not in title else None
 
 

@@ -22,7 +22,7 @@ from harness.report.place_facts import relative
 from harness.report.row import build_row, table
 from harness.report.svg import draw
 
-LOG_LINES = 14
+LOG_LINES = 14  # lines of the log before an exit
 Links = Sequence[tuple[str, str]]  # label, path relative to the report
 
 

@@ -14,12 +14,12 @@ _FRAME = re.compile(
     r'^(?:Traceback \(most recent call last\)|File ".{1,400}", line \d+|\^+$|at \S{1,200} ?\()'
 )
 
-# What a line of trouble has that the lines of a normal start and stop do not.
-_TROUBLE = re.compile(
+# A word that the log of a normal start and stop does not have.
+_FAILURE = re.compile(
     r"error|exception|fatal|panic|fail|refused|denied|invalid|missing|cannot|unable|not found", re.IGNORECASE
 )
 
-LOG_LINES = 8
+LOG_LINES = 8  # lines of a log that a short report shows
 
 
 def log_tail(trial: Trial, lines: int = LOG_LINES) -> list[str]:
@@ -41,9 +41,9 @@ def causes(lines: Sequence[str]) -> list[str]:
     return kept
 
 
-def troubles_before(lines: Sequence[str], reason: str) -> list[str]:
-    """The lines that report trouble, above the one that the reason quotes already: what follows it, the service logged
-    while the harness stopped it."""
+def failures_before(lines: Sequence[str], reason: str) -> list[str]:
+    """The lines that report a failure, above the one that the reason quotes already. The service logged the lines after
+    that one while the harness stopped it."""
     quoted = [index for index, line in enumerate(lines) if line in reason]
     above = lines[: quoted[-1]] if quoted else lines
-    return [line for line in causes(above) if _TROUBLE.search(line) and line not in reason]
+    return [line for line in causes(above) if _FAILURE.search(line) and line not in reason]

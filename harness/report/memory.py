@@ -13,7 +13,7 @@ from harness.core.units import counted
 from harness.report.page import asset, environment, policy
 
 Stack = tuple[tuple[str, int], ...]  # (file, line), innermost first
-DEEPEST = 60
+MAX_DEPTH = 60  # frames that are drawn above each other
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def tree(grown: Mapping[Stack, tuple[float, float]]) -> Node:
             continue
         root.blocks, root.size = root.blocks + blocks, root.size + size
         node = root
-        for file, line in tuple(reversed(stack))[:DEEPEST]:
+        for file, line in tuple(reversed(stack))[:MAX_DEPTH]:
             node = node.children.setdefault(f"{file}:{line}", Node(f"{file}:{line}"))
             node.blocks, node.size = node.blocks + blocks, node.size + size
     return root

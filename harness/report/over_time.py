@@ -14,7 +14,7 @@ from harness.core.units import counted
 from harness.report.svg import Chart, Line, Mark
 from harness.report.words import number
 
-MAX_POINTS = 2000
+MAX_POINTS = 2000  # points of one line in a chart
 RESOURCES = (
     ("fds", "Descriptors", "descriptors", "RLIMIT_NOFILE"),
     ("threads", "Threads", "threads", "pids.max"),

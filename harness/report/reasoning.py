@@ -20,7 +20,7 @@ from harness.report.nouns import in_bytes, noun, plural, quantity
 from harness.report.words import number, size, span
 
 LEVELS = 12  # readings shown of one metric
-CANDIDATES = 4
+CANDIDATES = 4  # drivers shown of one metric
 ORDER = ("leaking", "suspected", "undecided", "bounded")
 
 
@@ -49,19 +49,19 @@ def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
     ``only`` of any that it names."""
     measured = {one.key: one for seen in holds(trial) for one in all_grown(trial, seen)}
     found = {one.key: one for one in certain(trial)}
-    open_ = {one.key: one for one in open_growth(trial)}
+    undecided = {one.key: one for one in open_growth(trial)}
     texts = {Key(one.metric, one.kind): one.explanation for one in connected_findings.findings(trial)}
-    for key in sorted(measured, key=lambda key: (key not in found, key not in open_, rank(key), key)):
+    for key in sorted(measured, key=lambda key: (key not in found, key not in undecided, rank(key), key)):
         named = only in (str(key), key.metric)
-        if not named and (only or key not in {**found, **open_}):
+        if not named and (only or key not in {**found, **undecided}):
             continue
-        one = found.get(key) or open_.get(key) or measured[key]
+        one = found.get(key) or undecided.get(key) or measured[key]
         limit = f"{quantity(key.metric, key.kind, one.limit)} per client"
         grew = f"grew by {quantity(key.metric, key.kind, one.per_client)} per client"
         if key in found:
             status, rule = "leaking", f"{texts[key]}; a bounded buffer may hold {limit}"
             change = f"bounded if it had stopped, or stayed below {limit}"
-        elif key in open_:
+        elif key in undecided:
             status, rule = "undecided", f"{grew}, which a bounded buffer of {limit} could explain"
             change = f"leaking if a longer --hold shows more than {limit}, bounded if it stops"
         else:

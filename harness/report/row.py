@@ -37,7 +37,7 @@ HEADINGS = (
     "what the analysis said", "confirmed",
 )  # fmt: skip
 
-EXPECTED = ("what the analysis said", "confirmed")
+EXPECTED = ("what the analysis said", "confirmed")  # headings of a run that expects outcomes
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def _levels(trial: Trial) -> list[dict[Key, float]]:
 
 
 def _growth_text(trial: Trial, verdict: Verdict, metric: str) -> str:
-    """ "+1 eventfd, +1 tcp-out :9797 per check" for what grew, the bound for what did not."""
+    """``+1 eventfd, +1 tcp-out :9797 per check`` for what grew, the bound for what did not."""
     bound = next((b for b in verdict.bounds if b.metric == metric and not b.kind and b.per_stream), None)
     levels = _levels(trial)
     if bound and verdict.outcome is Outcome.BOUNDED:
@@ -138,7 +138,7 @@ def _peak(trial: Trial, metric: str) -> float:
 
 def _memory_text(trial: Trial) -> str:
     key = Key("memory", "anonymous")
-    levels = [x[key] for x in _levels(trial) if key in x]
+    levels = [read[key] for read in _levels(trial) if key in read]
     if len(levels) < 2:
         peak = _peak(trial, "rss")
         return f"peak {peak / MIB:.0f} MiB" if peak else "–"

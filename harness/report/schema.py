@@ -44,50 +44,53 @@ NARROWER: dict[tuple[str, str], dict[str, Any]] = {
 
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of one result: the verdict, and beside it the whole record."""
-    made = _Made()
-    result = made.properties(Verdict)
-    record = made.properties(RunRecord)
-    one = {
+    builder = _SchemaBuilder()
+    record = builder.properties(RunRecord)
+    verdict = {
         "trial": {
             "type": ["string", "null"],
             "description": "Which trial the verdict is of; the worst of several.",
         },
         "exit_code": {"enum": EXIT_CODES},
-        **result,
+        **builder.properties(Verdict),
     }
-    alone = {"target": made.of(TargetInfo), "measured": _measured()}
-    made.definitions["Result"] = _object(
-        {"schema_version": {"const": SCHEMA_VERSION}, "run_id": {"type": ["string", "null"]}, **one, **alone},
-        "One trial and its verdict.",
+    # What the result has of a run with a single trial only.
+    of_single_trial = {"target": builder.of(TargetInfo), "measured": _measured()}
+    identity = {"schema_version": {"const": SCHEMA_VERSION}, "run_id": {"type": ["string", "null"]}}
+    builder.definitions["Result"] = _object(
+        {**identity, **verdict, **of_single_trial}, "One trial and its verdict."
     )
-    whole = _object({**one, **record, "results": {"type": "array", "items": {"$ref": "#/$defs/Result"}}})
+    whole = _object({**verdict, **record, "results": {"type": "array", "items": {"$ref": "#/$defs/Result"}}})
     # With several trials each finding names its trial, and there is no single target.
     for name, kind in (("findings", Finding), ("bounds", Bound)):
-        whole["properties"][name] = {"type": "array", "items": _marked(made.properties(kind))}
-    whole["properties"] |= alone
+        whole["properties"][name] = {"type": "array", "items": _with_trial(builder.properties(kind))}
+    # Added here, so that they are not required.
+    whole["properties"] |= of_single_trial
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": IDENTIFIER,
         "title": "Result of a run",
         "description": "outcome, exit_code, findings and bounds are the verdict; trials is what it was made from.",
         **whole,
-        "$defs": dict(sorted(made.definitions.items())),
+        "$defs": dict(sorted(builder.definitions.items())),
     }
 
 
 def _object(
     properties: Mapping[str, Any], description: str = "", optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    """The schema of an object with these properties and no others. optional: names that it may lack."""
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": dict(properties),
         "required": sorted(set(properties) - set(optional)),
         "additionalProperties": False,
     }
-    return {"description": description, **made} if description else made
+    return {"description": description, **schema} if description else schema
 
 
-def _marked(properties: Mapping[str, Any]) -> dict[str, Any]:
+def _with_trial(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object that may also name its trial."""
     return _object({"trial": {"type": "string"}, **properties}, optional=("trial",))
 
 
@@ -98,8 +101,8 @@ def _measured() -> dict[str, Any]:
     return _object({**counts, "seconds": NUMBER}, "What was done in all.")
 
 
-class _Made:
-    """Definitions of the dataclasses met so far."""
+class _SchemaBuilder:
+    """Makes schemas from annotations. definitions: those of the dataclasses met so far, by name."""
 
     def __init__(self) -> None:
         self.definitions: dict[str, Any] = {}

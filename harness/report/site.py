@@ -50,7 +50,7 @@ def _page(
             if entry.digest not in runs:
                 runs[entry.digest] = len(shown)
                 shown.append(_run(entry, trial.outcome, reports))
-    charts = [_chart(one, [two for two in found if two.series is one], runs) for one in series]
+    charts = [_chart(one, _changes_of(one, found), runs) for one in series]
     uplot, own = asset("uPlot.iife.min.js"), asset("site.js")
     css = asset("uPlot.min.css") + asset("report.css") + asset("site.css")
     # The page of a target counts its own runs.
@@ -86,6 +86,11 @@ def _run(entry: RunEntry, outcome: str, reports: Mapping[str, str]) -> dict[str,
     }
 
 
+def _changes_of(series: Series, found: Sequence[SeriesChange]) -> list[SeriesChange]:
+    """The changes of one series. By identity, because comparing series would compare all of their points."""
+    return [change for change in found if change.series is series]
+
+
 def _chart(one: Series, found: Sequence[SeriesChange], runs: Mapping[str, int]) -> dict[str, Any]:
     return {
         "unit": one.unit,
@@ -93,7 +98,9 @@ def _chart(one: Series, found: Sequence[SeriesChange], runs: Mapping[str, int]) 
         "rate": [measured.rate for _, _, measured in one.points],
         "low": [measured.low for _, _, measured in one.points],
         "high": [measured.high for _, _, measured in one.points],
-        "changes": [{"index": two.change.index, "rose": two.change.rose, "open": two.open} for two in found],
+        "changes": [
+            {"index": seen.change.index, "rose": seen.change.rose, "open": seen.open} for seen in found
+        ],
     }
 
 
@@ -148,7 +155,6 @@ def _groups(
             {"title": one.profile or one.mode or "runs", "load": one.load, "charts": [], "seen": {}},
         )
         group["seen"].update({runs[entry.digest]: None for entry, _, _ in one.points})
-        changed = [two for two in found if two.series is one]
         group["charts"].append(
             {
                 "index": index,
@@ -157,10 +163,10 @@ def _groups(
                 "unit": one.unit,
                 "changes": [
                     {
-                        "css": "leaking" if two.open else "inconclusive" if two.change.rose else "bounded",
-                        "text": f"{'Regression: ' if two.open else ''}{sentence(two)} ({certainty(two)})",
+                        "css": "leaking" if seen.open else "inconclusive" if seen.change.rose else "bounded",
+                        "text": f"{'Regression: ' if seen.open else ''}{sentence(seen)} ({certainty(seen)})",
                     }
-                    for two in changed
+                    for seen in _changes_of(one, found)
                 ],
             }
         )

@@ -11,8 +11,8 @@ from markupsafe import Markup, escape
 
 from harness.core.quote import plain
 
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40
-TICKS = 5
+LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 40  # margins, in units of the viewBox
+TICKS = 5  # of an axis, about
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import cli, ended
+from harness.cli import cli, report_end
 from harness.cli.streams import line
 from harness.config import line_numbers, loads
 from harness.core.errors import ConfigError, StoreError
@@ -159,7 +159,7 @@ def test_a_name_that_no_file_can_have_is_a_usage_error_in_one_line(
     error = CliRunner().invoke(cli, words, standalone_mode=False).exception
     assert error is not None
     capsys.readouterr()
-    assert ended(error) == 2, error
+    assert report_end(error) == 2, error
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert "defect" not in printed
@@ -290,7 +290,7 @@ def test_a_long_argument_is_named_by_its_ends_and_the_cause_stays_readable(tmp_p
 def test_every_exception_that_ends_a_command_prints_one_line(
     error: BaseException, code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(error) == code
+    assert report_end(error) == code
     printed = capsys.readouterr().err
     assert says in printed
     assert printed.count("\n") == 1

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import harness as package
-from harness.cli import ended
+from harness.cli import report_end
 from harness.cli.resume import resumed_arguments, split_resume, stored_arguments
 from harness.cli.soak import command as soak
 from harness.core.errors import EXIT_USAGE, ConfigError
@@ -230,7 +230,7 @@ def test_a_run_that_cannot_be_resumed_is_one_clear_error_and_stays_as_it_is(kind
     assert isinstance(done.exception, ConfigError), done.output
     assert said in str(done.exception)
     assert "\n" not in str(done.exception)
-    assert ended(done.exception) == EXIT_USAGE
+    assert report_end(done.exception) == EXIT_USAGE
     assert {path: path.read_bytes() for path in (here / "run").rglob("*") if path.is_file()} == before
 
 

@@ -277,16 +277,16 @@ def test_a_collector_that_is_down_or_refuses_is_one_line_and_no_log(
     with down:
         down.sample(SAMPLE)
     assert time.monotonic() - began < 20
-    (trouble,) = down.troubles
+    (trouble,) = down.failures
     assert trouble == (
         "the export of figures: 1 of 1 exports to 127.0.0.1 failed: connection refused; check its address"
     )
     with collector(401) as far, Exports("app", otlp=far.url) as refused:
         pass
-    (trouble,) = refused.troubles
+    (trouble,) = refused.failures
     assert "401" in trouble
     assert "\n" not in trouble
-    assert "sesame" not in " ".join((*down.troubles, *capfd.readouterr()))
+    assert "sesame" not in " ".join((*down.failures, *capfd.readouterr()))
     assert not [one for one in caplog.records if one.name.startswith("opentelemetry")]
 
 
@@ -307,7 +307,7 @@ def test_a_figure_that_cannot_be_made_is_a_trouble_and_no_error(monkeypatch: pyt
     with Exports("app", prometheus="0") as exports:
         for count in (3, 4):
             exports.trial(trial([10.0] * count))
-    assert exports.troubles == ["the export of figures: ZeroDivisionError: planted"]
+    assert exports.failures == ["the export of figures: ZeroDivisionError: planted"]
 
 
 def test_labels_are_redacted() -> None:
@@ -326,7 +326,7 @@ def test_without_a_destination_nothing_is_made() -> None:
         exports.sample(SAMPLE)
         exports.trial(trial([10.0] * 3))
         exports.deliver()
-    assert (exports.address, exports.troubles) == ("", [])
+    assert (exports.address, exports.failures) == ("", [])
 
 
 def test_a_second_close_of_a_failed_export_adds_nothing() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.cli import cli, ended
+from harness.cli import cli, report_end
 from harness.history.record import History
 from tests.history.nightly_runs import measured, nightly_run
 
@@ -37,7 +37,7 @@ def test_numbers_and_dates_out_of_range_are_usage_errors(
     error = CliRunner().invoke(cli, [*words, "--history", str(place)], standalone_mode=False).exception
     assert error is not None
     capsys.readouterr()
-    assert ended(error) == 2
+    assert report_end(error) == 2
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert words[-2] in printed
