@@ -21,7 +21,7 @@ from harness.core.quote import terminal
 from harness.core.redact import Redactor
 from harness.core.texts import mapped
 from harness.core.verdict import Outcome, Verdict
-from harness.experiment.guard import Guarded, guard_once
+from harness.experiment.guard import Guarded, guard_once, setup_for
 from harness.experiment.history import history_place, record_run
 from harness.experiment.options import GuardRequest, request_of, with_options
 from harness.experiment.redaction import redactor
@@ -167,6 +167,8 @@ class Guard:
         name = self._name if self._runs == 1 else f"{self._name}-{self._runs}"
         if request.output.out is None and self._out is not None:
             request = with_options(request, out=self._out / safe_name(name))
+        # An invalid option is reported before the guards of other tests are waited for.
+        setup_for(request)
         with one_guard_at_a_time():
             done = guard_once(request, command=f"pytest {self._where}")
         failures = done.run.failures

@@ -10,12 +10,15 @@ from harness.core.sse.shapes import SHAPES
 
 
 def chunkings(stream: bytes) -> Iterator[list[bytes]]:
-    """Whole, byte by byte, in twos and sevens, cut in two at each place, and with empty chunks between."""
+    """Whole, byte by byte, in twos and sevens, cut in two at each place, and with empty chunks between. Within a long
+    run of one byte, one place in 64 stands for the others."""
     yield [stream]
     for size in (1, 2, 7):
         yield [stream[at : at + size] for at in range(0, len(stream), size)]
     for at in range(1, len(stream)):
-        yield [stream[:at], stream[at:]]
+        around = stream[max(0, at - 8) : at + 8]
+        if at % 64 == 0 or around != around[:1] * 16:
+            yield [stream[:at], stream[at:]]
     yield [part for at in range(len(stream)) for part in (b"", stream[at : at + 1], b"")]
 
 

@@ -51,9 +51,9 @@ def test_a_leak_that_is_fixed_is_two_changes() -> None:
 
 def test_one_odd_run_is_no_change() -> None:
     for seed in range(20):
-        values = noise(60, seed)
-        values[30] = 500.0
-        assert not [one for one in found(values) if 28 <= one.found <= 33]
+        values = noise(40, seed)
+        values[20] = 500.0
+        assert not [one for one in found(values) if 18 <= one.found <= 23]
 
 
 def test_equal_runs_and_short_histories_have_no_change_point() -> None:
@@ -83,8 +83,8 @@ def test_a_run_with_a_wide_interval_counts_for_less() -> None:
 
 def test_an_alarm_stays_when_more_runs_arrive() -> None:
     """An alarm is not withdrawn when further runs are added."""
-    values = [value + (3 if index >= 40 else 0) for index, value in enumerate(noise(70, 8))]
-    alarms = [[one.found for one in found(values[:end])] for end in range(41, 71)]
+    values = [value + (3 if index >= 20 else 0) for index, value in enumerate(noise(45, 8))]
+    alarms = [[one.found for one in found(values[:end])] for end in range(21, 46)]
     first = next(one for one in alarms if one)
     assert all(one[:1] == first[:1] for one in alarms if one)
 

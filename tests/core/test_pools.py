@@ -97,7 +97,7 @@ def test_resources_of_a_pools_threads_make_no_pool_of_another_kind() -> None:
     objects, threads = Key("memory", "objects"), Key("threads")
 
     def level(did: CycleSums) -> dict[Key, float]:
-        held = min(200, 8 * did.loads)
+        held = min(120, 8 * did.loads)
         noise = 1000.0 * (did.cycle % 2)
         return {FDS: 20.0, threads: 30.0 + held, objects: 9e3 + 250.0 * held + noise}
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench._rivals import mann_kendall
+from bench._services import poisson
 from harness.core.stats.distributions import (
     correlated,
     drawdown,
@@ -110,7 +111,7 @@ def test_a_poisson_interval_covers_and_no_events_bound_by_three() -> None:
     rng = random.Random(2)
     covered = 0
     for _ in range(2000):
-        count = sum(rng.random() < 0.02 for _ in range(1000))
+        count = poisson(rng, 20.0)
         _, low, high = poisson_interval(float(count), 1000.0)
         covered += low <= 0.02 <= high
     assert 0.93 <= covered / 2000 <= 0.975

@@ -169,8 +169,12 @@ def test_healthy_services_with_bounded_buffers_have_no_finding(name: str) -> Non
     assert findings(seen) == []
 
 
-def test_noise_in_anonymous_memory_is_no_finding() -> None:
-    for seed in range(300):
+RATE = pytest.mark.soak(reason="an error rate on five times as many runs")
+
+
+@pytest.mark.parametrize("runs", [60, pytest.param(300, marks=RATE)])
+def test_noise_in_anonymous_memory_is_no_finding(runs: int) -> None:
+    for seed in range(runs):
         rng = random.Random(seed)
         walk = [30 * MIB]
 
@@ -181,16 +185,17 @@ def test_noise_in_anonymous_memory_is_no_finding() -> None:
         assert findings(watched(ANONYMOUS, level)[0]) == [], f"seed {seed}"
 
 
-def test_a_leak_is_found_beneath_that_noise() -> None:
+@pytest.mark.parametrize(("runs", "most"), [(20, 0), pytest.param(100, 1, marks=RATE)])
+def test_a_leak_is_found_beneath_that_noise(runs: int, most: int) -> None:
     missed = 0
-    for seed in range(100):
+    for seed in range(runs):
         rng = random.Random(seed)
 
         def level(t: float, r: int, s: int, rng: random.Random = rng) -> float:
             return (30 + rng.gauss(0, 0.5)) * MIB + 10_000 * EVENTS * t * (r + s)
 
         missed += not findings(watched(ANONYMOUS, level)[0])
-    assert missed <= 1
+    assert missed <= most
 
 
 def test_a_healthy_service_needs_one_short_hold_and_no_search_is_longer_than_the_time_to_spare() -> None:
