@@ -31,6 +31,8 @@ MIN_SHARE = 0.1  # of the streams that are answered, for a load to be enlarged b
 EARLY = 0.2  # share of the streams of a mixed load that are reset before their answer
 CPU_ROOM = 0.25  # cores that a leaking service may use more after one load
 MEMORY_ROOM = float(256 << 20)  # bytes that a leaking service may retain after one load
+MORE_REQUESTS = 700  # connections: 0.99 to the power of 700 is 1 in 1,100
+LAST_SECONDS = 4.0  # that they may take
 NARROW = 2  # load cycles before the one with half the width
 
 
@@ -144,6 +146,15 @@ def requests_during_wait(trial: Trial, goal: Goal) -> CycleSpec:
     """Requests during a wait, as many as in an ordinary load, because some services clean up at one request in a
     hundred. They do not end the wait: what they leave behind is known from the loads before."""
     return short_dwell_cycle(trial, goal, Phase.RETENTION)
+
+
+def further_requests(trial: Trial, goal: Goal) -> CycleSpec | None:
+    """So many requests that a cleanup at one request in a hundred misses all of them once in a thousand runs. None if
+    the service does not answer more than an ordinary load within a few seconds."""
+    step = requests_during_wait(trial, goal)
+    fast = LAST_SECONDS * connections_per_second(trial, step.disconnect)
+    size = int(min(float(MORE_REQUESTS), fast, most_connections(trial, goal)))
+    return replace(step, connections=size) if size > step.connections else None
 
 
 def is_load(observation: Observation) -> bool:

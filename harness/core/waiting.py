@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from harness.core import design
-from harness.core.cycle import CycleSpec, Phase
+from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal, Search, Step, Stop
 from harness.core.distinguish import distinguish_drivers
 from harness.core.judge.assessed import Assessed
@@ -23,7 +23,7 @@ from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
 from harness.core.judge.retention import MARGIN, STILL_READINGS
 from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unserved import last_load, recovery, was_given_up, was_retried
-from harness.core.metric import EXACT_MEMORY_KINDS, Key
+from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
 from harness.core.record import Trial
 from harness.core.stats.distributions import poisson_interval
 from harness.core.time_left import (
@@ -128,13 +128,24 @@ def confirm_retained(
 
 def request_after_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) -> CycleSpec | None:
     """A few requests at the end of a wait: what expires without a timer is released only when the next request comes.
-    None if they have just come, or nothing that grows follows the clients."""
+    Where they released nothing, more follow. None if they have come, or nothing that grows follows the clients."""
     lasting = any(one.factor != "time" for one in results.values())
     if not goal.vary or goal.retention <= 0 or limit_of(trial) or not lasting or not _wait_begun(trial):
         return None
-    if trial.observations[-1].ledger.opened:
+    if not trial.observations[-1].ledger.opened:
+        return design.requests_during_wait(trial, goal)
+    # What many requests leave behind themselves is known only for counts. In the CPU time of an idle service, the end
+    # of such growth looked like a release once.
+    counts = any(key.judged is Judged.EXACT for key in results)
+    released = any(one.release for one in results.values())
+    if not counts or released or len(_requests_at_last(trial)) > 1:
         return None
-    return design.requests_during_wait(trial, goal)
+    return design.further_requests(trial, goal)
+
+
+def _requests_at_last(trial: Trial) -> list[Observation]:
+    """The requests that the last cycles sent, one after the other."""
+    return list(takewhile(lambda seen: seen.ledger.opened > 0, reversed(trial.observations)))
 
 
 def _unasked_seconds(trial: Trial) -> float:

@@ -38,6 +38,10 @@ DECIDED = {
     "bursts that fill no pool give way to a larger load": ("1 per 10, after 20 s", 82_001),
     "slow growth is slow per event too": ("pool of 32, one in two cycles", 40),
     "what expires needs a request": ("1 per stream, expired after 30 s by the next", 0),
+    "requests that release nothing are too few": (
+        "1 per stream, expired after 20 s by one in a hundred",
+        89002,
+    ),
     "what is not old enough needs another request": ("1 per stream, expired after 60 s by the next", 0),
 }
 

@@ -11,7 +11,7 @@ import pytest
 from harness.core import design, distinguish, plan
 from harness.core.budget import Budget
 from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
-from harness.core.cycle import BrokerCount, Observation, Phase
+from harness.core.cycle import BrokerCount, CycleSpec, Observation, Phase
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.one_count import CACHE, assess_one
@@ -240,10 +240,17 @@ def test_the_retention_time_is_that_of_the_growing_kind_and_not_the_longest() ->
         20, {FDS: now.observations[-1].levels[FDS] + 300.0}, phase=Phase.RETENTION, opened=300
     )
     asked = replace(asked, spec=replace(asked.spec, connections=300))
-    assert isinstance(step := next_step(replace(now, observations=(*now.observations, asked)), goal), Stop), (
-        step
+    now = replace(now, observations=(*now.observations, asked))
+    step = next_step(now, goal)
+    assert isinstance(step, CycleSpec)
+    assert (step.phase, step.connections) == (Phase.RETENTION, 600), (
+        "as many more as it served in its last load"
     )
+    more = observation(21, {FDS: asked.levels[FDS] + 600.0}, phase=Phase.RETENTION, opened=600)
+    step = next_step(replace(now, observations=(*now.observations, replace(more, spec=step))), goal)
+    assert isinstance(step, Stop)
     assert "certain" in step.reason
+    now = replace(now, observations=now.observations[:-1])
     slower = replace(now, budget=Budget(retain={"*": 60.0}))
     step = next_step(slower, goal)
     assert not isinstance(step, Stop)
@@ -342,7 +349,8 @@ def test_a_certain_consequence_waits_for_the_suspected_cause(
     assert getattr(step, "phase", None) is Phase.RETENTION
     assert bool(getattr(step, "connections", 0)) is ends, "requests, or the wait goes on"
     asked = observation(last.spec.index + 3, last.levels, phase=Phase.RETENTION, opened=300)
-    then = next_step(replace(now, observations=(*now.observations, asked)), goal)
+    further = replace(asked, spec=replace(asked.spec, index=asked.spec.index + 1))
+    then = next_step(replace(now, observations=(*now.observations, asked, further)), goal)
     assert not ends or isinstance(then, Stop)
 
 
