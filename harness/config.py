@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.core.applied_budget import applied
+from harness.core.applied_budget import applicable_budget
 from harness.core.budget import Budget
 from harness.core.budget_file import BudgetFile, Place, budget_of, parse
 from harness.core.errors import ConfigError, OptionError
@@ -21,7 +21,7 @@ BUDGETS = "budgets.toml"
 PROJECT = "pyproject.toml"
 MAX_FILE_BYTES = 1 << 20  # bytes of a budget file
 MAX_KEY = 1000  # characters of a key or a header whose line an error names
-KEY_TRIES = 20
+KEY_TRIES = 20  # equals signs of a line after which its key is looked for no further
 
 
 def find(start: Path) -> Path | None:
@@ -87,7 +87,7 @@ def budget_for(
             )
         return Budget(), ()
     file = load(found)
-    budget, notes = applied(
+    budget, notes = applicable_budget(
         file, endpoints=endpoints, profile=profile, today=today or datetime.datetime.now().astimezone().date()
     )
     return budget, (Note(NoteKind.BUDGETS, f"budgets: {found}", {"file": str(found)}), *notes)

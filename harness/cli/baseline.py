@@ -17,7 +17,7 @@ from harness.cli.saved import saved_record
 from harness.cli.service_options import path_of
 from harness.cli.streams import line
 from harness.config import BUDGETS, find, loads, read
-from harness.core.applied_budget import applied
+from harness.core.applied_budget import applicable_budget
 from harness.core.budget import Budget, line_for
 from harness.core.budget_file import BudgetFile
 from harness.core.errors import ConfigError
@@ -158,7 +158,9 @@ def granted(file: BudgetFile, scope: Scope, today: datetime.date) -> Budget:
     valid = tuple(one for one in file.exemptions if one.expires >= today)
     # A profile that does not exist yet allows nothing.
     profile = scope.profile if scope.profile in file.profiles else None
-    return applied(replace(file, exemptions=valid), endpoints=scope.paths, profile=profile, today=today)[0]
+    return applicable_budget(
+        replace(file, exemptions=valid), endpoints=scope.paths, profile=profile, today=today
+    )[0]
 
 
 def _effect(trial: Trial) -> str:

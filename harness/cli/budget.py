@@ -9,7 +9,7 @@ import click
 
 from harness.cli.streams import line
 from harness.config import BUDGETS, find, load
-from harness.core.applied_budget import applied
+from harness.core.applied_budget import applicable_budget
 from harness.core.errors import ConfigError
 from harness.core.units import counted
 
@@ -36,7 +36,7 @@ def check(file: Path | None) -> None:
     found = load(path)
     today = datetime.datetime.now().astimezone().date()
     for profile in (None, *found.profiles):
-        applied(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
+        applicable_budget(found, endpoints=("/", *found.endpoints), profile=profile, today=today)
     _print(
         f"{path}: valid; {counted(len(found.endpoints), 'endpoint')}, {counted(len(found.profiles), 'profile')}, "
         f"{counted(len(found.exemptions), 'exception')}"

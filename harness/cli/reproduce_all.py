@@ -76,7 +76,9 @@ def run_all_claims(
             show=(lambda _: None) if quiet else _progress,
         )
         if not quiet:
-            print_error(f"{len(run.record.left())} repeats to measure, {jobs} at a time, in {run.folder}")
+            print_error(
+                f"{len(run.record.remaining())} repeats to measure, {jobs} at a time, in {run.folder}"
+            )
         record = run.run()
     failures: list[str] = []
     if json_file:
@@ -94,7 +96,7 @@ def exit_code(record: ClaimsRecord, problems: list[str]) -> int:
     """0 when everything was measured and ended as described. problems: repeats that the harness itself failed."""
     if problems:
         return EXIT_INFRASTRUCTURE
-    if record.left():
+    if record.remaining():
         return EXIT_INCONCLUSIVE
     return EXIT_SERVICE if record.unexpected_results() else 0
 

@@ -12,7 +12,7 @@ from harness.core.note import Note, NoteKind
 from harness.core.units import did_you_mean
 
 
-def applied(
+def applicable_budget(
     file: BudgetFile, *, endpoints: Iterable[str], profile: str | None, today: datetime.date
 ) -> tuple[Budget, tuple[Note, ...]]:
     """The budget of a guard of these paths, and a note for each exception in it.
@@ -20,7 +20,7 @@ def applied(
     endpoints: paths as opened, query included; a table may leave the query out. Raises ConfigError for an
     unknown profile, and for an exception whose last day is past, so that its author is reminded of it.
     """
-    expired = [one for one in file.exemptions if one.expires < today]
+    expired = [exemption for exemption in file.exemptions if exemption.expires < today]
     if expired:
         first, more = expired[0], f" (and {len(expired) - 1} more)" if len(expired) > 1 else ""
         raise ConfigError(
@@ -37,23 +37,26 @@ def applied(
     own = file.profiles[profile] if profile is not None else Budget()
     parts, notes = [], list[Note]()
     for path in dict.fromkeys(endpoints):
-        budget = merge_budgets(merge_budgets(file.common, _endpoint(file, path)), own)
-        for one in file.exemptions:
-            if one.profile not in (None, profile) or one.endpoint not in (None, path, _bare(path)):
+        # Each table overrides those before it: that of every guard, of the endpoint, of the profile, the exceptions.
+        budget = merge_budgets(merge_budgets(file.common, _endpoint_budget(file, path)), own)
+        for allowed in file.exemptions:
+            endpoints_of_it = (None, path, _without_query(path))
+            if allowed.profile not in (None, profile) or allowed.endpoint not in endpoints_of_it:
                 continue
-            budget = merge_budgets(budget, one.budget)
-            text = f"exception until {one.expires}: {one.metric} {one.allow} ({one.reason})"
-            known = {
-                "metric": one.metric, "allow": one.allow, "expires": str(one.expires), "reason": one.reason
+            budget = merge_budgets(budget, allowed.budget)
+            text = f"exception until {allowed.expires}: {allowed.metric} {allowed.allow} ({allowed.reason})"
+            data = {
+                "metric": allowed.metric, "allow": allowed.allow, "expires": str(allowed.expires),
+                "reason": allowed.reason,
             }  # fmt: skip
-            notes.append(Note(NoteKind.BUDGET_EXCEPTION, text, known))
+            notes.append(Note(NoteKind.BUDGET_EXCEPTION, text, data))
         parts.append(budget)
     return (shared(tuple(parts)) if parts else merge_budgets(file.common, own)), tuple(dict.fromkeys(notes))
 
 
-def _endpoint(file: BudgetFile, path: str) -> Budget:
-    return file.endpoints.get(path) or file.endpoints.get(_bare(path)) or Budget()
+def _endpoint_budget(file: BudgetFile, path: str) -> Budget:
+    return file.endpoints.get(path) or file.endpoints.get(_without_query(path)) or Budget()
 
 
-def _bare(path: str) -> str:
+def _without_query(path: str) -> str:
     return path.partition("?")[0]

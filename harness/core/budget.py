@@ -112,18 +112,18 @@ def _keys(tables: list[Table]) -> list[str]:
     return sorted({key for table in tables for key in table})
 
 
-def _of(table: Table, key: str) -> float:
+def _granted(table: Table, key: str) -> float:
     """The amount that a table grants a key: its own entry, else that of its metric if both have the same unit, else
     0."""
     return table.get(key, line_for(table, Key.parse(key)) or 0.0)
 
 
 def _mean(tables: list[Table]) -> dict[str, float]:
-    return {key: sum(_of(table, key) for table in tables) / len(tables) for key in _keys(tables)}
+    return {key: sum(_granted(table, key) for table in tables) / len(tables) for key in _keys(tables)}
 
 
 def _most(tables: list[Table]) -> dict[str, float]:
-    return {key: max(_of(table, key) for table in tables) for key in _keys(tables)}
+    return {key: max(_granted(table, key) for table in tables) for key in _keys(tables)}
 
 
 def _least(tables: list[Table]) -> dict[str, float]:

@@ -46,6 +46,7 @@ FDS_KINDS = (
     "timerfd", "signalfd", "inotify", "fanotify", "userfaultfd", "unix", "netlink", "packet", "udp", "tcp-listen",
     "tcp-in", "tcp-out", "close-wait",
 )  # fmt: skip
+SAME_NAME = 0.85  # similarity (difflib) from which on a kind of descriptors is a misspelling of a known one
 _TABLE_OF = {
     "connection": "growth",
     "event": "per_event",
@@ -88,11 +89,11 @@ def parse(data: Mapping[str, Any], *, source: str, where: Where) -> BudgetFile:
     for name in data:
         if name not in SECTIONS:
             raise _wrong(where((name,)), f"table {name!r}", one_of(SECTIONS), did_you_mean(name, SECTIONS))
-    profiles = _named(data.get("profile", {}), "profile", where)
+    profiles = _named_budgets(data.get("profile", {}), "profile", where)
     return BudgetFile(
         source=source,
         common=budget_of(data.get("budget", {}), ("budget",), where),
-        endpoints=_named(data.get("endpoint", {}), "endpoint", where),
+        endpoints=_named_budgets(data.get("endpoint", {}), "endpoint", where),
         profiles=profiles,
         exemptions=_exemptions(data.get("exception", []), where, profiles),
     )
@@ -199,7 +200,7 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
     if key.metric == "fds" and key.kind.partition(":")[0] not in FDS_KINDS:
         # The kernel may have classes that this list lacks, so only a name close to a known one is refused.
         kind = key.kind[:MAX_TEXT]
-        close = difflib.get_close_matches(kind, FDS_KINDS, n=1, cutoff=0.85)
+        close = difflib.get_close_matches(kind, FDS_KINDS, n=1, cutoff=SAME_NAME)
         if close:
             raise _wrong(
                 where, f"kind {key.kind!r} of fds", "a descriptor class", f"; did you mean {close[0]!r}?"
@@ -210,7 +211,8 @@ def metric_name(name: str, where: str, others: Iterable[str] = ()) -> str:
     return name
 
 
-def _named(tables: Any, section: str, where: Where) -> dict[str, Budget]:
+def _named_budgets(tables: Any, section: str, where: Where) -> dict[str, Budget]:
+    """The budgets of a section, by the name of their table. section: ``endpoint`` or ``profile``."""
     found = {}
     for name, table in _table(tables, (section,), where).items():
         if section == "endpoint" and not name.startswith("/"):

@@ -55,6 +55,7 @@ def difference(before: Census, after: Census) -> list[Growth]:
     classified = not (UNCLASSIFIED in before.fds or UNCLASSIFIED in after.fds)
     old, new = _detailed(before, classified), _detailed(after, classified)
     readable = {key.metric for key in levels(before)} & {key.metric for key in levels(after)}
+    # A class that is new in a census was empty before. Memory of a kind that is new was not read before.
     grown = [
         Growth(key, value - old.get(key, 0.0), _fresh(key, before, after))
         for key, value in new.items()

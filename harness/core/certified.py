@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from harness.core import design
 from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.runtime_threads import runs_threads
@@ -41,7 +42,9 @@ def counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) 
         goal.max_seconds is not None and design.spent_seconds(trial) > goal.max_seconds / 2
     ) or any_late_release(results)
     return all(
-        result.at_most * EXPECTED_LEAKS_CERTIFIED <= 3.0 * trial.sensitivity
+        # After M connections without growth ``at_most`` is NO_GROWTH / M, so this asks for M of at least
+        # EXPECTED_LEAKS_CERTIFIED / sensitivity.
+        result.at_most * EXPECTED_LEAKS_CERTIFIED <= NO_GROWTH * trial.sensitivity
         or (late and (result.total <= 0 or runs_threads(trial, key)))
         or (result.release is not None)
         or (late and result.per_burst)

@@ -16,6 +16,9 @@ CONFIDENCE = 0.95
 # These rules need no verdict on growth: a crash is evident, and some rows expect that there is no verdict.
 NEEDS_VERDICT = ("crashes", "as-described", "outcome")
 TOLERANCE = 0.1  # by which a proportion that is called equal may differ
+# Repeats of a side after which an interval that contains 1 shows that there is no difference.
+ENOUGH_REPEATS = 20
+BISECTIONS = 60  # halvings of an interval of length 1: more than a float can show
 
 Measured = Mapping[str, Sequence[Measurement]]
 
@@ -64,6 +67,7 @@ def conclude(claim: Claim, measured: Measured, unmeasured: str = "the run ended 
         for name, need in claim.trials
         if len(measured.get(name, ())) < need
     ]
+    # These two rules compare repeats with each other, so a part of them would give another answer.
     if claim.trials and (not about or (missing and claim.by in ("later", "proportional"))):
         return Row(claim, about, Conclusion.NOT_MEASURED, f"{', '.join(missing)}: {unmeasured}")
     doubt = _inconclusive(about) if claim.by in NEEDS_VERDICT else None
@@ -92,14 +96,15 @@ def _prevents(claim: Claim, measured: Measured) -> tuple[Conclusion, str]:
     count, total, text = _crash_share(about)
     if count:
         return Conclusion.REFUTED, f"crashed in {count} of {total}{text}"
-    left = "" if all(one.outcome == Outcome.BOUNDED.value for one in about) else _outcomes(about)
-    open_ = next((f"; a verdict on growth would take: {one.advice}" for one in about if one.advice), "")
+    not_bounded = "" if all(one.outcome == Outcome.BOUNDED.value for one in about) else _outcomes(about)
+    advice = next((f"; a verdict on growth would take: {one.advice}" for one in about if one.advice), "")
     return Conclusion.CONFIRMED, f"crashed in none of {total}{text}" + (
-        f"; but {left}{open_}" if left else ""
+        f"; but {not_bounded}{advice}" if not_bounded else ""
     )
 
 
 def _crash_share(about: Sequence[Measurement]) -> tuple[int, int, str]:
+    """Crashes, repeats, and the interval of their share in words."""
     count, total = sum(one.crashed for one in about), len(about)
     low, high = share_interval(count, total)
     return count, total, f" (95 %: {low:.0%} to {high:.0%})"
@@ -166,7 +171,7 @@ def _by_ratio(low: float, high: float, repeats: int) -> tuple[Conclusion, str]:
         return Conclusion.CONFIRMED, ""
     if high < 1:
         return Conclusion.REFUTED, ": it crashed sooner"
-    if repeats >= 20:
+    if repeats >= ENOUGH_REPEATS:
         return Conclusion.REFUTED, f": no difference over {repeats} repeats"
     return Conclusion.NOT_SHOWN, ": the interval contains 1, more repeats would narrow it"
 
@@ -227,15 +232,16 @@ def share_interval(count: int, total: int) -> tuple[float, float]:
     def at_most(limit: int, p: float) -> float:
         return sum(comb(total, k) * p**k * (1 - p) ** (total - k) for k in range(limit + 1))
 
-    def solve(wanted: Callable[[float], bool]) -> float:
+    def last_share(fits: Callable[[float], bool]) -> float:
+        """The largest share that fits. fits: true up to there, false above."""
         low, high = 0.0, 1.0
-        for _ in range(60):
+        for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            low, high = (middle, high) if wanted(middle) else (low, middle)
+            low, high = (middle, high) if fits(middle) else (low, middle)
         return (low + high) / 2
 
-    least = 0.0 if count == 0 else solve(lambda p: 1 - at_most(count - 1, p) < tail)
-    most = 1.0 if count == total else solve(lambda p: at_most(count, p) > tail)
+    least = 0.0 if count == 0 else last_share(lambda p: 1 - at_most(count - 1, p) < tail)
+    most = 1.0 if count == total else last_share(lambda p: at_most(count, p) > tail)
     return least, most
 
 

@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.core.measurement import Measurement
 
 SCHEMA_VERSION = 1
-UNTIL_NOW = "the run has not reached them"
+NOT_REACHED = "the run has not reached them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +34,20 @@ class ClaimsRecord:
     seconds: float = 0.0
     jobs: int = 1
     resumed: int = 0
-    unmeasured: str = UNTIL_NOW
+    unmeasured: str = NOT_REACHED
     schema_version: int = SCHEMA_VERSION
 
     def rows(self) -> list[Row]:
         """Every claim with its conclusion."""
         return [conclude(claim, self.measured, self.unmeasured) for claim in self.claims]
 
-    def done(self) -> dict[str, int]:
+    def repeats_done(self) -> dict[str, int]:
         """Repeats that were measured, by trial."""
         return {name: len(found) for name, found in self.measured.items()}
 
-    def left(self) -> list[tuple[str, int]]:
+    def remaining(self) -> list[tuple[str, int]]:
         """(trial, repeat) still to be measured, in their order."""
-        return order(needed(self.claims), self.done())
+        return order(needed(self.claims), self.repeats_done())
 
     def with_measurement(self, name: str, measurement: Measurement) -> ClaimsRecord:
         """The same with one more repeat of a trial."""

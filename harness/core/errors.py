@@ -13,6 +13,8 @@ EXIT_SERVICE = 1
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 EXIT_INFRASTRUCTURE = 4
+# Of several verdicts the first of these holds: the service's fault, the harness's, no verdict, a pass.
+WORST_EXIT_FIRST = (EXIT_SERVICE, EXIT_INFRASTRUCTURE, EXIT_INCONCLUSIVE, EXIT_BOUNDED)
 
 
 class HarnessError(Exception):
@@ -27,7 +29,7 @@ class ConfigError(HarnessError):
     exit_code = EXIT_USAGE
 
 
-MENTION = re.compile(r"`(\w+)`")
+OPTION_MENTION = re.compile(r"`(\w+)`")  # the name of an option within the text of an OptionError
 
 
 def as_argument(option: str, value: object = None) -> str:
@@ -62,7 +64,7 @@ class OptionError(ConfigError):
 
     def spelled(self, spell: Callable[[str, object], str]) -> str:
         """The whole text. spell: called with the name of an option, and its value or None."""
-        text = MENTION.sub(lambda found: spell(found[1], None), self.text)
+        text = OPTION_MENTION.sub(lambda found: spell(found[1], None), self.text)
         return f"{spell(self.option, self.value)}: {text}"
 
 

@@ -45,7 +45,7 @@ class Value:
     labels: tuple[str, ...] = ()
 
 
-_GROWN = ("metric", "kind", "driver", "unit", "status")
+_GROWTH_LABELS = ("metric", "kind", "driver", "unit", "status")
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
@@ -79,9 +79,9 @@ FIGURES: dict[str, Figure] = {
         Figure("harness_stream_bytes", "counter", "By", "Bytes received."),
         Figure("harness_workers", "gauge", "{worker}", "Locust workers, by state.", ("state",)),
         Figure("harness_growth", "gauge", "1", "Growth per unit of its driver, in the unit that the label names.",
-               _GROWN),
-        Figure("harness_growth_low", "gauge", "1", "Lower end of the 95 % interval of the growth.", _GROWN),
-        Figure("harness_growth_high", "gauge", "1", "Upper end of the 95 % interval of the growth.", _GROWN),
+               _GROWTH_LABELS),
+        Figure("harness_growth_low", "gauge", "1", "Lower end of the 95 % interval of the growth.", _GROWTH_LABELS),
+        Figure("harness_growth_high", "gauge", "1", "Upper end of the 95 % interval of the growth.", _GROWTH_LABELS),
         Figure("harness_growth_at_most", "gauge", "1", "Upper bound (95 %) of what did not grow.",
                ("metric", "kind", "unit", "scope")),
         Figure("harness_verdict", "gauge", "1", "1 for the outcome of the finished run, 0 for every other.",
@@ -89,12 +89,12 @@ FIGURES: dict[str, Figure] = {
         Figure("harness_exit_code", "gauge", "1", "The exit code of the finished run."),
     )
 }  # fmt: skip
-_SAMPLED = {
+_OF_SAMPLE = {
     "harness_fds": "fds", "harness_threads": "threads", "harness_processes": "processes",
     "harness_zombies": "zombies", "harness_resident_bytes": "rss", "harness_cpu_seconds": "cpu",
     "harness_context_switches": "switches", "harness_page_faults": "faults",
 }  # fmt: skip
-_COUNTED = {
+_OF_CENSUS = {
     "harness_fds_by_class": "fds", "harness_sockets": "sockets", "harness_threads_by_name": "threads",
     "harness_mappings": "mappings", "harness_memory_bytes": "memory",
 }  # fmt: skip
@@ -118,13 +118,13 @@ def bounded(counts: Mapping[str, float], most: int = MAX_LABELS) -> dict[str, fl
 def of_sample(sample: Sample | None, target: str) -> Iterator[Value]:
     """One reading. In a gap only ``harness_target_up 0`` is published: the collector then shows a hole, not a zero or
     an old value."""
-    read = sample is not None and sample.gap is None
-    yield value("harness_target_up", read)
+    is_up = sample is not None and sample.gap is None
+    yield value("harness_target_up", is_up)
     gap = "no reading yet" if sample is None else sample.gap or ""
     yield value("harness_target_info", 1, target, gap)
-    if sample is None or not read:
+    if sample is None or not is_up:
         return
-    for name, attribute in _SAMPLED.items():
+    for name, attribute in _OF_SAMPLE.items():
         number = getattr(sample, attribute)
         if number is not None:
             yield value(name, number)
@@ -135,7 +135,7 @@ def of_sample(sample: Sample | None, target: str) -> Iterator[Value]:
 
 def of_census(census: Census | None) -> Iterator[Value]:
     """Everything that a census classified."""
-    for name, attribute in _COUNTED.items() if census else ():
+    for name, attribute in _OF_CENSUS.items() if census else ():
         counts: Mapping[str, float] = getattr(census, attribute)
         for kind, held in bounded(counts).items():
             yield value(name, held, kind)
@@ -178,8 +178,9 @@ def of_growth(verdict: Verdict | None) -> Iterator[Value]:
         yield value("harness_growth_low", one.rate.low, *labels)
         yield value("harness_growth_high", one.rate.high, *labels)
     for bound in verdict.bounds[:MAX_LABELS]:
-        place = (bound.metric, bound.kind, bound.unit, bound.scope)
-        yield value("harness_growth_at_most", bound.at_most, *place)
+        yield value(
+            "harness_growth_at_most", bound.at_most, bound.metric, bound.kind, bound.unit, bound.scope
+        )
 
 
 def of_verdict(verdict: Verdict | None) -> Iterator[Value]:

@@ -67,6 +67,7 @@ def is_go_library(frame: Frame) -> bool:
     if "/vendor/" in package or package.startswith("vendor/"):
         return True
     top = package.split("/")[0]
+    # Another package is the service's own, unless nothing is known of it.
     if top not in GO_STANDARD:
         return not package
     # A module may be called ``log`` or ``index``: only the standard one lies in the folder of its own package.

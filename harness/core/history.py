@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.errors import WORST_EXIT_FIRST
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import Series, moments, series
@@ -23,9 +24,9 @@ from harness.core.record_codec import to_dict
 from harness.core.stats.distributions import ratio_interval
 from harness.core.verdict import Outcome
 
+# Programs that run the service: the word after one of them names it. A version may follow, as in python3.12.
 INTERPRETERS = ("python", "pypy", "node", "java", "env", "sh", "bash", "uvicorn", "gunicorn", "flask", "npx")
-WORST_FIRST = tuple(Outcome)
-PAIRS = 3  # load cycles from which on the rate of a noisy metric has an interval
+MIN_LOADS = 3  # load cycles from which on the rate of a noisy metric has an interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,12 @@ def digest_of(record: RunRecord) -> str:
 
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """The worst of several outcomes: the service's fault, then the harness's, then inconclusive."""
-    rank = {1: 0, 4: 1, 3: 2, 0: 3}
-    found = sorted(outcomes, key=lambda one: (rank.get(one.exit_code, 1), WORST_FIRST.index(one)))
-    return found[0] if found else Outcome.INCONCLUSIVE
+    declared = tuple(Outcome)  # of the same exit code, the worse is declared first
+
+    def severity(outcome: Outcome) -> tuple[int, int]:
+        return WORST_EXIT_FIRST.index(outcome.exit_code), declared.index(outcome)
+
+    return min(outcomes, key=severity, default=Outcome.INCONCLUSIVE)
 
 
 def trial_entry(trial: Trial, target: str | None) -> TrialEntry:
@@ -207,7 +211,7 @@ def rate_of_run(one: Series) -> tuple[float, float, float] | None:
         return None
     if one.key.judged is Judged.EXACT:
         rate = interval(one.increments, column)
-    elif len(pairs) < PAIRS:
+    elif len(pairs) < MIN_LOADS:
         return None
     else:
         rate = ratio_interval(pairs)

@@ -14,11 +14,9 @@ from harness.core.verdict import Outcome, Verdict
 
 MIN_GROWTH = 0.005  # per check or connection; smaller changes of a count have other reasons
 # Metrics that repeat others: the same sockets seen from the broker, and the stacks of the same threads.
-SYMPTOMS = (
-    "broker-peers",
-    "mappings",
-)
-ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")  # already reported per check
+SYMPTOMS = ("broker-peers", "mappings")
+# Where levels were counted, the growth of these is computed from them per check, not taken from the verdict.
+ALREADY_COUNTED_METRICS = (*SYMPTOMS, "fds", "threads")
 CLIENT_SOCKET_KINDS = ("close-wait", "rowless", "tcp-in")  # sockets of clients: checks do not open them
 MAX_GROWTH = 4  # kinds kept, greatest first
 
@@ -118,8 +116,10 @@ def _growth(trial: Trial, verdict: Verdict) -> tuple[Growth, ...]:
 
 
 def _counted(seen: list[Observation]) -> list[Growth]:
+    """The kinds that grew from the first of these cycles to the last, greatest first."""
     if len(seen) < 2:
         return []
+    # Levels are read after a cycle, so what the first one opened is in the first level already.
     checks = sum(o.broker.requests for o in seen[1:] if o.broker)
     opened = sum(o.ledger.opened for o in seen[1:])
     found = []
@@ -135,6 +135,7 @@ def _counted(seen: list[Observation]) -> list[Growth]:
 
 
 def _differences(first: Mapping[Key, float], last: Mapping[Key, float]) -> dict[Key, float]:
+    """The change of threads in total and of each class of descriptors; their total would repeat the classes."""
     return {
         key: level - first.get(key, 0.0)
         for key, level in last.items()

@@ -76,7 +76,7 @@ class Key:
 # Causes come before consequences: descriptors, threads and tasks first, then live objects, then the broker's view,
 # memory and the scheduler.
 CAUSES = ("fds", "threads", "processes", "tasks")
-LIVE = {"objects": 1, "blocks": 2, "heap-bytes": 3, "external-bytes": 3}
+LIVE_MEMORY_RANKS = {"objects": 1, "blocks": 2, "heap-bytes": 3, "external-bytes": 3}
 FIRST_CONSEQUENCE_RANK = 4  # the first rank of metrics that only follow from others
 CONSEQUENCE_RANKS = {"broker-peers": 4, "memory": 5, "mappings": 6, "idle-cpu": 7}
 
@@ -85,8 +85,6 @@ def rank(key: Key) -> int:
     """Where a finding stands among others: causes before consequences."""
     if key.metric in CAUSES:
         return 0
-    return (
-        LIVE.get(key.kind, CONSEQUENCE_RANKS.get(key.metric, 0))
-        if key.metric == "memory"
-        else CONSEQUENCE_RANKS.get(key.metric, 0)
-    )
+    if key.metric == "memory" and key.kind in LIVE_MEMORY_RANKS:
+        return LIVE_MEMORY_RANKS[key.kind]
+    return CONSEQUENCE_RANKS.get(key.metric, 0)

@@ -33,10 +33,10 @@ def notices(entry: RunEntry, earlier: Iterable[RunEntry]) -> list[Notice]:
     """The trials of a run whose outcome differs from that of the last decided run of the same target, profile, mode
     and branch. A first run is a change only when it fails."""
     last: dict[tuple[str, str, str], str] = {}
-    for one in sorted(earlier, key=lambda run: run.started_at):
-        if one.digest == entry.digest or one.branch != entry.branch or one.started_at > entry.started_at:
+    for run in sorted(earlier, key=lambda run: run.started_at):
+        if run.digest == entry.digest or run.branch != entry.branch or run.started_at > entry.started_at:
             continue
-        for trial in one.trials:
+        for trial in run.trials:
             if trial.outcome not in UNDECIDED:
                 last[trial.target, trial.profile, trial.mode] = trial.outcome
     found = []

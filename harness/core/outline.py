@@ -71,4 +71,5 @@ def _cycles(goal: Goal, needed: int) -> tuple[int, int]:
 def _seconds(goal: Goal, needed: int) -> float:
     """Time of a pass: loads and settling."""
     count, _ = _cycles(goal, needed)
+    # One more than MIN_WARMUP: the counts of three cycles are compared (``warm_up.steady``).
     return (MIN_WARMUP + 1 + goal.idle_cycles + count) * SETTLE_TIME + needed / PACE

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 DEFAULT_WINDOW = 2.0  # seconds; the longest close lag seen on healthy servers was below 1 s
-QUARTERS = 4  # windows in a row whose minima are compared
+WINDOWS_COMPARED = 4  # windows in a row whose minima are compared
 # The minima of two windows count as equal if they differ by at most the larger of these: units, a share of the level.
 SAME = 1.0
 SAME_SHARE = 0.02
@@ -65,75 +65,76 @@ class Tracker:
     timeout: float = DEFAULT_TIMEOUT
     floor_window: float | None = None
     accept_falling: bool = False
-    _kept: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
-    _seen: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
-    _moved: float | None = None
-    _last: dict[str, float] | None = None
-    _movers: dict[str, float] = field(default_factory=dict)
+    # Readings of the last WINDOWS_COMPARED windows: when, and the counts.
+    _recent: deque[tuple[float, dict[str, float]]] = field(default_factory=deque)
+    _same_since: float | None = None  # the first reading of those that are all equal to the last
+    _moved: float | None = None  # when any count last changed, or could not be read
+    _last: dict[str, float] | None = None  # None before the first reading and after a gap
+    _changed_at: dict[str, float] = field(default_factory=dict)  # count → when it last changed
 
     def feed(self, at: float, counts: Mapping[str, float | None]) -> Settling | Quiescent | NeverSettled:
         """Add one reading and return the state after it."""
         gaps = [name for name, value in counts.items() if value is None]
         if gaps:
-            self._kept.clear()
-            self._seen.clear()
+            self._recent.clear()
             self._last = None
             self._moved = at
             for name in gaps:
-                self._movers[name] = at
+                self._changed_at[name] = at
             return self._unsettled(at)
         values = {name: float(value) for name, value in counts.items() if value is not None}
         if self._last is None:
             # Before the first reading nothing is known to have moved; after a gap anything may have.
             self._moved = self.started if self._moved is None else at
-            self._kept.clear()
+            self._same_since = at
         elif values != self._last:
             for name, value in values.items():
                 if self._last.get(name) != value:
-                    self._movers[name] = at
-            self._moved = at
-            self._kept.clear()
+                    self._changed_at[name] = at
+            self._moved = self._same_since = at
         self._last = values
-        self._kept.append((at, values))
         assert self._moved is not None
-        if at - max(self._moved, self._kept[0][0]) >= self.window:
+        assert self._same_since is not None
+        if at - max(self._moved, self._same_since) >= self.window:
             return Quiescent(dict(values), max(0.0, self._moved - self.started))
-        return self._floor(at, values) or self._unsettled(at)
+        return self._settled_on_minima(at, values) or self._unsettled(at)
 
-    def _floor(self, at: float, values: Mapping[str, float]) -> Quiescent | None:
+    def _settled_on_minima(self, at: float, values: Mapping[str, float]) -> Quiescent | None:
         """Settled on the minima of four windows, which are equal, rise evenly or (if accepted) fall."""
         window = self.floor_window or self.window
-        span = QUARTERS * window
-        self._seen.append((at, dict(values)))
+        span = WINDOWS_COMPARED * window
+        self._recent.append((at, dict(values)))
         # One reading older than the span is kept, so that the four windows are covered completely.
-        while len(self._seen) > 1 and at - self._seen[1][0] >= span:
-            self._seen.popleft()
-        begun = self._seen[0][0]
+        while len(self._recent) > 1 and at - self._recent[1][0] >= span:
+            self._recent.popleft()
+        begun = self._recent[0][0]
         if at - begun < span:
             return None
-        quarters: list[list[dict[str, float]]] = [[] for _ in range(QUARTERS)]
-        for when, reading in self._seen:
-            quarters[min(QUARTERS - 1, int((when - begun) / (at - begun) * QUARTERS))].append(reading)
-        if not all(quarters):
+        windows: list[list[dict[str, float]]] = [[] for _ in range(WINDOWS_COMPARED)]
+        for when, reading in self._recent:
+            index = int((when - begun) / (at - begun) * WINDOWS_COMPARED)
+            windows[min(WINDOWS_COMPARED - 1, index)].append(reading)
+        # A window without a reading has no minimum; the machine was too busy to read.
+        if not all(windows):
             return None
-        floors = {
-            name: [min(reading.get(name, value) for reading in quarter) for quarter in quarters]
+        minima = {
+            name: [min(reading.get(name, value) for reading in readings) for readings in windows]
             for name, value in values.items()
         }
         if not all(
             _stays(floor) or _climbs(floor) or (self.accept_falling and _declines(floor))
-            for floor in floors.values()
+            for floor in minima.values()
         ):
             return None
-        moved = [name for name in floors if self._movers.get(name, -1.0) >= begun]
+        moved = [name for name in minima if self._changed_at.get(name, -1.0) >= begun]
         return Quiescent(
-            {name: floor[-1] for name, floor in floors.items()},
+            {name: floor[-1] for name, floor in minima.items()},
             max(0.0, begun - self.started),
             ", ".join(sorted(moved)),
         )
 
     def _unsettled(self, at: float) -> Settling | NeverSettled:
-        recent = [name for name, when in self._movers.items() if at - when <= 2 * self.window]
+        recent = [name for name, when in self._changed_at.items() if at - when <= 2 * self.window]
         moving = ", ".join(sorted(recent)) or "nothing yet"
         if at - self.started >= self.timeout:
             return NeverSettled(moving, dict(self._last or {}))
@@ -141,7 +142,7 @@ class Tracker:
 
 
 def _stays(floor: Sequence[float]) -> bool:
-    """Whether both halves have the same minimum. A quarter alone may miss it. A minimum that falls in every quarter is
+    """Whether both halves have the same minimum. One window alone may miss it. A minimum that falls in every window is
     not the same, however little it falls."""
     half = len(floor) // 2
     if all(after < before for before, after in pairwise(floor)):

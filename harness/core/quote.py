@@ -10,9 +10,9 @@ from __future__ import annotations
 import datetime
 import re
 
-_COMMAND = re.compile(r"##(?=\[)")
-_LEADING = re.compile(r"^(\s*):(?=:)")
-_MARKUP = re.compile(r"([\\`*_\[\]|~$#!@])")
+_BRACKET_COMMAND = re.compile(r"##(?=\[)")  # ##[error] and the like, anywhere in a line
+_COLON_COMMAND = re.compile(r"^(\s*):(?=:)")  # ::error:: and the like, at the start of a line
+_MARKUP = re.compile(r"([\\`*_\[\]|~$#!@])")  # what Markdown and its math, tables and mentions give a meaning
 
 
 def plain(text: object, limit: int = 400) -> str:
@@ -28,7 +28,7 @@ def terminal(text: object, limit: int = 400) -> str:
     GitHub's runner executes a line that begins with ``::`` and ``##[`` anywhere in a line
     (actions/runner, src/Runner.Common/ActionCommand.cs): a space breaks both up.
     """
-    return _COMMAND.sub("## ", _LEADING.sub(r"\1: ", plain(text, limit)))
+    return _BRACKET_COMMAND.sub("## ", _COLON_COMMAND.sub(r"\1: ", plain(text, limit)))
 
 
 def workflow_data(text: object, limit: int = 4000) -> str:
@@ -65,6 +65,7 @@ def xml_time(text: object) -> str | None:
 def markdown(text: object, limit: int = 4000) -> str:
     """Running text of GitHub's Markdown: no new cell or line, no markup, no HTML, no link, no mention."""
     clean = terminal(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # GitHub makes a link of any address and of any word after "www.", without further markup (GFM, autolinks).
     escaped = _MARKUP.sub(r"\\\1", clean).replace("://", "\\://").replace("www.", "www\\.")
     # A mention cannot be escaped, so an invisible character (word joiner) separates the sign from the name.
     return escaped.replace("\\@", "@\u2060")

@@ -19,21 +19,14 @@ from cattrs.gen import make_dict_structure_fn
 from cattrs.v import format_exception
 
 from harness.core.earlier_records import bound_of, note_of, place_of, renamed
-from harness.core.errors import (
-    EXIT_BOUNDED,
-    EXIT_INCONCLUSIVE,
-    EXIT_INFRASTRUCTURE,
-    EXIT_SERVICE,
-    ConfigError,
-)
+from harness.core.errors import EXIT_INCONCLUSIVE, WORST_EXIT_FIRST, ConfigError
 from harness.core.metric import Key
 from harness.core.note import Note
 from harness.core.record import SCHEMA_VERSION, Place, RunRecord, Trial
 from harness.core.verdict import Bound, Outcome, Verdict
 
 NOT_JUDGED = Verdict(Outcome.INCONCLUSIVE, "not judged: the run ended before its verdict")
-PART = 64 * 1024  # bytes that are written at once
-EXIT_ORDER = (EXIT_SERVICE, EXIT_INFRASTRUCTURE, EXIT_INCONCLUSIVE, EXIT_BOUNDED)  # worst first
+PART_BYTES = 64 * 1024  # bytes that are written at once
 
 
 def _plain_float(value: float) -> float | str:
@@ -135,7 +128,7 @@ def dumps(data: Mapping[str, Any], *, indent: int | None = None) -> str:
 
 
 def parts(data: Mapping[str, Any], *, indent: int) -> Iterator[bytes]:
-    """The text of ``dumps`` in pieces of about PART bytes: as a whole, that of a long run takes nine times its size in
+    """The text of ``dumps`` in pieces of about PART_BYTES: as a whole, that of a long run takes nine times its size in
     memory after every cycle."""
     encoder = json.JSONEncoder(sort_keys=True, allow_nan=False, indent=indent, separators=(",", ": "))
     held: list[str] = []
@@ -143,7 +136,7 @@ def parts(data: Mapping[str, Any], *, indent: int) -> Iterator[bytes]:
     for piece in encoder.iterencode(data):
         held.append(piece)
         length += len(piece)
-        if length >= PART:
+        if length >= PART_BYTES:
             yield "".join(held).encode()
             held, length = [], 0
     yield "".join(held).encode()
@@ -201,4 +194,4 @@ def run_dict(record: RunRecord) -> dict[str, Any]:
 
 def _worst_exit(codes: Iterable[int]) -> int:
     met = set(codes)
-    return next((code for code in EXIT_ORDER if code in met), EXIT_INCONCLUSIVE)
+    return next((code for code in WORST_EXIT_FIRST if code in met), EXIT_INCONCLUSIVE)

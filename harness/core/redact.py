@@ -21,9 +21,9 @@ from harness.core.texts import mapped
 MASK = "***"
 PLACEHOLDERS = ("", "…", "...")  # the harness's own advice writes headers like this
 MIN_SECRET = 4  # characters: replacing a shorter value everywhere would make any text unreadable
-EMBEDDED = 8  # characters from which a value is also replaced inside a longer word
+MIN_EMBEDDED = 8  # characters from which a value is also replaced inside a longer word
 MAX_SECRET = 4096  # characters of one exact value; a longer one is replaced line by line
-MANY = 2000  # exact values at most
+MAX_VALUES = 2000  # exact values, each of which adds to the time that every text takes
 MAX_PATTERN = 1000  # characters of one --redact
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ _SECRET_WORDS = frozenset((
     "signatures", "sid", "sess", "session", "sessionid", "sessid", "phpsessid", "jsessionid", "cookie",
     "cookies", "jwt", "bearer", "otp", "totp", "csrf", "xsrf", "hmac",
 ))  # fmt: skip
+# Parts of the joined words: client_secret_value, authorization and accesstoken hold one of these.
 _SECRET_PARTS = (
     "token",
     "password",
@@ -99,9 +100,12 @@ def is_secret(name: str) -> bool:
     >>> [is_secret(name) for name in ("X-Api-Key", "accessToken", "KeyError", "keep-alive", "author")]
     [True, True, False, False, False]
     """
+    # The end of a name says what it is, and a name of any length must not take long.
     words = [word.lower() for word in _WORDS.findall(name[-200:])]
     if not words:
         return False
+    # Such an end makes the word before it harmless: key_id is no key. A session id is a secret, and so is a key that an
+    # earlier word names.
     if (
         len(words) > 1
         and words[-1] in _HARMLESS_ENDS
@@ -143,30 +147,30 @@ class Redactor:
         if "@" in text:
             text = _USERINFO.sub(rf"\1{MASK}@", text)
         if "%" in text:
-            text = _ENCODED.sub(_encoded, text)
+            text = _ENCODED.sub(_mask_encoded, text)
         if "=" in text and "igest" in text.lower():
             text = _DIGEST.sub(lambda match: match[1] + MASK, text)
         if ":" in text or "=" in text or "," in text:
-            text = _named(_HEADER.sub(_header, text))
+            text = _mask_named(_HEADER.sub(_mask_header, text))
         if "-" in text:
-            text = _OPTION.sub(_option, text)
+            text = _OPTION.sub(_mask_option, text)
         return _SCHEME.sub(lambda match: (match[1] or match[2]) + MASK, text)
 
     def words(self, argv: Sequence[str]) -> tuple[str, ...]:
         """A command line: as ``text``, and the argument after an option whose name looks secret."""
         shown: list[str] = []
-        after = False
+        value_follows = False  # the word before was a secret-looking option without a value
         for word in argv:
-            if after and not word.startswith("--"):
+            if value_follows and not word.startswith("--"):
                 shown.append(MASK)
-                after = False
+                value_follows = False
                 continue
             name, equals, value = word.partition("=")
-            after = False
-            if equals and plain_name(name) and is_secret(name):
+            value_follows = False
+            if equals and is_plain_name(name) and is_secret(name):
                 shown.append(f"{name}={MASK}" if value else word)
                 continue
-            after = word.startswith("-") and not equals and is_secret(word)
+            value_follows = word.startswith("-") and not equals and is_secret(word)
             shown.append(self.text(word))
         return tuple(shown)
 
@@ -181,7 +185,7 @@ def _alternatives(values: Iterable[str]) -> re.Pattern[str] | None:
         if len(value) > MAX_SECRET:
             pieces = [
                 value[:MAX_SECRET],
-                *(line for line in value.splitlines()[:MANY] if len(line) <= MAX_SECRET),
+                *(line for line in value.splitlines()[:MAX_VALUES] if len(line) <= MAX_SECRET),
             ]
         else:
             pieces = [value]
@@ -194,8 +198,9 @@ def _alternatives(values: Iterable[str]) -> re.Pattern[str] | None:
                 forms[form] = None
     if not forms:
         return None
-    ordered = sorted(forms, key=lambda form: (-len(form), form))[:MANY]
-    return re.compile("|".join(_bounded(form) for form in ordered))
+    # The longest first: an alternation takes the first that matches, and a shorter value may begin a longer one.
+    ordered = sorted(forms, key=lambda form: (-len(form), form))[:MAX_VALUES]
+    return re.compile("|".join(_value_pattern(form) for form in ordered))
 
 
 def _as_bytes(text: str) -> bytes:
@@ -206,9 +211,10 @@ def _as_bytes(text: str) -> bytes:
         return text.encode(errors="replace")
 
 
-def _bounded(form: str) -> str:
+def _value_pattern(form: str) -> str:
+    """The pattern of an exact value; a short one must be a word of its own."""
     escaped = re.escape(form)
-    return escaped if len(form) >= EMBEDDED else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])"
+    return escaped if len(form) >= MIN_EMBEDDED else rf"(?<![A-Za-z0-9]){escaped}(?![A-Za-z0-9])"
 
 
 @lru_cache(maxsize=64)
@@ -223,11 +229,12 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
-def plain_name(text: str) -> bool:
+def is_plain_name(text: str) -> bool:
+    """Whether this may be the name of an option or a variable, as before an equals sign; a URL with a query is not."""
     return bool(re.fullmatch(r"-{0,2}[A-Za-z_][\w.\-]{0,200}", text))
 
 
-def _encoded(match: re.Match[str]) -> str:
+def _mask_encoded(match: re.Match[str]) -> str:
     """A value whose name, or its equals sign, is percent-encoded."""
     before, name, equals, value = match.groups()
     if ("%" in name or equals != "=") and value != MASK and is_secret(unquote(name)):
@@ -235,14 +242,14 @@ def _encoded(match: re.Match[str]) -> str:
     return match[0]
 
 
-def _header(match: re.Match[str]) -> str:
+def _mask_header(match: re.Match[str]) -> str:
     if (match[4] or match[5] or "").strip() in PLACEHOLDERS:
         return match[0]
     mark = match[3] or ""
     return f"{match[1]}{match[2]}{mark}{MASK}{mark}"
 
 
-def _named(text: str) -> str:
+def _mask_named(text: str) -> str:
     """Mask the value beside each secret name. A value beside another name is searched for names as well."""
     pieces: list[str] = []
     done = 0
@@ -253,16 +260,16 @@ def _named(text: str) -> str:
         value = _VALUE.match(text, match.end())
         if value is None or value[0].strip("'\"") in PLACEHOLDERS:
             continue
-        if ":" in separator and not _before_colon(name, separator, value[0]):
+        if ":" in separator and not _is_secret_before_colon(name, separator, value[0]):
             continue
         if separator.strip() == ":" and text[match.start() - 1 : match.start()] == "/":
             continue  # the last part of a path, before a message about that file
-        pieces += [text[done : match.end()], _masked(value[0])]
+        pieces += [text[done : match.end()], _quoted_mask(value[0])]
         done = value.end()
     return "".join((*pieces, text[done:])) if pieces else text
 
 
-def _before_colon(name: str, separator: str, value: str) -> bool:
+def _is_secret_before_colon(name: str, separator: str, value: str) -> bool:
     """In running text "name: value" names a secret only if the name can be nothing else, or has several words."""
     if (value[0] in "\"'[\\b" and separator.strip() != ":") or '"' in separator or "'" in separator:
         return True
@@ -272,14 +279,14 @@ def _before_colon(name: str, separator: str, value: str) -> bool:
     return len(words) > 1 or name.lower() in _BEFORE_COLON or value.startswith("[")
 
 
-def _masked(value: str) -> str:
-    """The mask within the same quotes."""
+def _quoted_mask(value: str) -> str:
+    """The mask, within the quotes or brackets of the value that it replaces."""
     for start, end in (('\\"', '\\"'), ('"', '"'), ("b'", "'"), ("'", "'"), ("[", "]")):
         if value.startswith(start):
             return f"{start}{MASK}{end}"
     return MASK
 
 
-def _option(match: re.Match[str]) -> str:
+def _mask_option(match: re.Match[str]) -> str:
     name, space, value = match.groups()
     return f"{name}{space}{MASK}" if is_secret(name) and value else match[0]

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from harness.core.redact import EMBEDDED, MANY, MIN_SECRET, is_secret, plain_name
+from harness.core.redact import MAX_VALUES, MIN_EMBEDDED, MIN_SECRET, is_plain_name, is_secret
 
-LONG = 16  # characters from which on any text counts as a secret
+ALWAYS_SECRET = 16  # characters from which on any text counts as a secret
 MAX_BODY = 1 << 20  # characters of a body that are read as JSON or as a form
 
 
@@ -17,12 +17,12 @@ def secrets_in_url(url: str) -> Iterator[str]:
     """User, password and the values of secret-looking query parameters, as written and decoded."""
     try:
         parts = urlsplit(url)
-        user, _, host = parts.netloc.rpartition("@")
+        user = parts.netloc.rpartition("@")[0]
     except ValueError:
         return
-    del host
     if user:
         yield from (user, unquote(user))
+        # The password; a name without one may be a token, as in https://TOKEN@github.com.
         for part in user.split(":", 1)[1:] or [user]:
             yield from (part, unquote(part))
     for pair in re.split("[&;]", parts.query):
@@ -33,16 +33,16 @@ def secrets_in_url(url: str) -> Iterator[str]:
 
 def secrets_in_words(argv: Sequence[str]) -> Iterator[str]:
     """Values of secret-looking options (``--api-key X``, ``--token=X``), variables (``PASSWORD=x``) and URLs."""
-    after = False
+    value_follows = False  # the word before was a secret-looking option without a value
     for word in argv:
-        if after and not word.startswith("--"):
+        if value_follows and not word.startswith("--"):
             yield from _possible_secret(word)
-            after = False
+            value_follows = False
             continue
         name, equals, text = word.partition("=")
-        if equals and plain_name(name) and is_secret(name):
+        if equals and is_plain_name(name) and is_secret(name):
             yield from _possible_secret(text)
-        after = word.startswith("-") and not equals and is_secret(word)
+        value_follows = word.startswith("-") and not equals and is_secret(word)
         for address in re.findall(r"[a-zA-Z][\w+.\-]{0,30}://\S+", word):
             yield from secrets_in_url(address)
 
@@ -61,7 +61,7 @@ def secrets_in_header(name: str, text: str) -> Iterator[str]:
 def secrets_in_body(body: str) -> Iterator[str]:
     """The body of a request as a whole, its lines, and the texts in it that may be secrets (JSON or a form)."""
     yield from _possible_secret(body.strip())
-    lines = body.splitlines()[:MANY]
+    lines = body.splitlines()[:MAX_VALUES]
     if len(lines) > 1:
         yield from (piece for line in lines for piece in _possible_secret(line.strip()))
     try:
@@ -70,9 +70,9 @@ def secrets_in_body(body: str) -> Iterator[str]:
     except (ValueError, RecursionError):
         if "=" in body and "\n" not in body.strip():
             yield from (
-                text
+                secret
                 for _, text in parse_qsl(body[:MAX_BODY], max_num_fields=None)
-                for text in _possible_secret(text)
+                for secret in _possible_secret(text)
             )
         return
     # A stack instead of recursion: the nesting of a body is not limited.
@@ -94,7 +94,7 @@ def _possible_secret(text: str) -> Iterator[str]:
     """The text if it may be a secret. An ordinary word such as "status" is none: replacing it would make reports
     useless."""
     unusual = re.search(r"\d|[^\w\s./:\-]", text) or (
-        len(text) >= EMBEDDED and text.isalnum() and not text.islower()
+        len(text) >= MIN_EMBEDDED and text.isalnum() and not text.islower()
     )
-    if len(text) >= LONG or (len(text) >= MIN_SECRET and unusual):
+    if len(text) >= ALWAYS_SECRET or (len(text) >= MIN_SECRET and unusual):
         yield text

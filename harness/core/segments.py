@@ -14,13 +14,15 @@ def segments(trial: Trial) -> tuple[Trial, ...]:
     if not trial.restarts:
         return (trial,)
     seen = trial.observations
-    cuts = [0, *(min(max(0, one.after), len(seen)) for one in trial.restarts), len(seen)]
-    initial = [trial.initial, *(one.initial for one in trial.restarts)]
+    # Clamped, because a record from a file may name more cycles than it holds.
+    restarts_after = (min(max(0, restart.after), len(seen)) for restart in trial.restarts)
+    initial = [trial.initial, *(restart.initial for restart in trial.restarts)]
     parts = [
         replace(trial, observations=seen[first:last], initial=levels, restarts=())
-        for (first, last), levels in zip(pairwise(cuts), initial, strict=True)
+        for (first, last), levels in zip(pairwise([0, *restarts_after, len(seen)]), initial, strict=True)
         if last > first
     ]
+    # Without a finished cycle there is no part, but callers judge the first one or the last.
     return tuple(parts) or (replace(trial, restarts=()),)
 
 

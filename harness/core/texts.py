@@ -21,13 +21,14 @@ STRUCTURAL: Mapping[str, frozenset[str]] = {
     "CycleSpec": frozenset({"disconnect", "mode"}),
     "Place": frozenset({"kind"}),
     "Observation": frozenset({"levels"}),
+    "Key": frozenset({"metric", "kind"}),
 }
 
 
 def mapped(value: T, change: Callable[[str], str]) -> T:
     """``value`` with ``change`` applied to each text in it, keys of mappings included.
 
-    Dataclasses, mappings, tuples and lists are walked; enumerations, ``Key`` and the fields in STRUCTURAL stay.
+    Dataclasses, mappings, tuples and lists are walked; enumerations and the fields in STRUCTURAL stay.
     A value in which nothing changes is returned itself, not a copy.
     """
     return _mapped(value, change)  # type: ignore[no-any-return]
@@ -48,7 +49,7 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
         kept = STRUCTURAL.get(type(value).__name__, frozenset())
         changes = {}
         for field in dataclasses.fields(value):
-            if field.name in kept or type(value).__name__ == "Key":
+            if field.name in kept:
                 continue
             old = getattr(value, field.name)
             new = _mapped(old, change)

@@ -15,10 +15,12 @@ from harness.core.frames import Frame, is_library, own_first, written
 MAX_FRAMES = 12  # frames that are kept
 MAX_OTHERS = 4  # other goroutines that were inside C
 MAX_LINE = 2000  # characters of a line that are read
+MAX_GOROUTINES = 10_000  # goroutines that are looked at; a service that leaks them has millions
 
 GOROUTINE = re.compile(r"^goroutine (\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[([^\]]*)\]:")
 GO_CALL = re.compile(r"^(?:created by )?([^\s(][^\s]*?)(?:\(.*\)|\(\.\.\.\))?(?: in goroutine \d+)?$")
 GO_PLACE = re.compile(r"^\t(.+):(\d+)(?: \+0x[0-9a-f]+)?(?: .*)?$")
+# The first line of what the runtime prints when it dies; a dump on request begins with a goroutine as well.
 GO_DEAD = re.compile(
     r"^(?:fatal error: |panic: |SIG[A-Z]+: |signal arrived during cgo|runtime: |\[signal |PC=|goroutine \d)"
 )
@@ -32,6 +34,7 @@ V8_FRAME = re.compile(
 JVM_FRAME = re.compile(r"^\s+at (?:[a-z][\w.]*(?:@[\w.]*)?/{1,2})*([\w.$<>/]+)\(([^:)]+)(?::(\d+))?\)$")
 # Above the frames of what ends a service, or a thread of it.
 JVM_FATAL = re.compile(r"\bjava\.lang\.\w*Error\b|^Exception in thread ")
+# Java frames of an hs_err file: j is interpreted, J is compiled; the others are native.
 HS_ERR = re.compile(r"^[jJ]\s+(?:\d+%?\s+(?:c[12]\s+)?)?([\w.$/<>]+)\(.*?\)\S*")
 RUST_FRAME = re.compile(r"^\s+\d+: (?:0x[0-9a-f]+ - )?(\S.*)$")
 RUST_PLACE = re.compile(r"^\s+at (.+?):(\d+)(?::\d+)?$")
@@ -70,7 +73,7 @@ def _go(lines: Sequence[str]) -> tuple[str, ...]:
     # The runtime prints the goroutine that crashed first; without a number it was on the scheduler's stack.
     first = blocks[0]
     folded = [f"goroutine {first.number} [{first.state}]", *_kept("go", first.whole)]
-    for one in blocks[1 : 1 + 10_000]:
+    for one in blocks[1 : 1 + MAX_GOROUTINES]:
         if (
             any("._Cfunc_" in function for _, _, function in one.whole)
             and len(folded) < MAX_FRAMES + MAX_OTHERS + 1
@@ -135,17 +138,18 @@ def _python(lines: Sequence[str]) -> tuple[str, ...]:
     """The current thread of a fatal error, else the last traceback."""
     frames: list[Frame] = []
     best: list[Frame] = []
-    inside, last_first, current = False, False, False
+    inside, innermost_last, current = False, False, False
     for line in (*lines, ""):
         if PYTHON_CURRENT.match(line) or PYTHON_TRACEBACK.match(line):
             if current:
                 break
             inside, frames = True, []
-            last_first = bool(PYTHON_TRACEBACK.match(line))
+            # A traceback has the innermost frame last, faulthandler has it first.
+            innermost_last = bool(PYTHON_TRACEBACK.match(line))
             current = line.startswith("Current thread")
         elif inside and (frame := PYTHON_FRAME.match(line)):
             frames.append((frame[1], int(frame[2]), frame[3]))
-            best = frames[::-1] if last_first else list(frames)
+            best = frames[::-1] if innermost_last else list(frames)
         elif inside and line and not line.startswith(" "):
             inside = False
     return _kept("python", best)

@@ -14,7 +14,7 @@ from harness.core.verdict import Outcome
 
 # Conditions other than the commit that may explain a change.
 CONDITIONS = ("machine_class", "kernel", "harness_version")
-FAILED = frozenset(one.value for one in Outcome if one.exit_code == 1)
+FAILED_OUTCOMES = frozenset(one.value for one in Outcome if one.exit_code == 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +97,16 @@ def all_series(entries: Iterable[RunEntry], metric: str | None = None) -> list[S
             if metric not in (None, name, one.key):
                 continue
             points = [
-                (entry, trial, seen) for entry, trial in trials if (seen := read(trial, one)) is not None
+                (entry, trial, seen)
+                for entry, trial in trials
+                if (seen := _measured_as(trial, one)) is not None
             ]
             if points:
                 found.append(Series(target, profile, mode, load, name, kind, unit, tuple(points)))
     return found
 
 
-def read(trial: TrialEntry, like: Measured) -> Measured | None:
+def _measured_as(trial: TrialEntry, like: Measured) -> Measured | None:
     """The metric that ``like`` names, as this trial measured it. A class of descriptors that never occurred in a
     trial that counted all descriptors did not grow; None where nothing is known."""
     for one in trial.metrics:
@@ -113,6 +115,7 @@ def read(trial: TrialEntry, like: Measured) -> Measured | None:
     total = next((one for one in trial.metrics if one.metric == like.metric and not one.kind), None)
     if total is None or not like.kind or not math.isfinite(total.rate):
         return None
+    # As uncertain as the total, of which the class is a part.
     return Measured(like.metric, like.kind, "bounded", 0.0, 0.0, total.high - total.rate, like.unit)
 
 
@@ -127,10 +130,11 @@ def trend(series: Iterable[Series]) -> list[SeriesChange]:
             # last level above the mean before it. Once the rate has fallen back, a new rise is a change of its own.
             still = change.rose and all(later.after[0] > change.before[2] for later in seen[number:])
             found.append(SeriesChange(one, change, still and last[1] > change.before[0]))
-    return sorted(found, key=lambda one: (not one.open, _reversed(one.after.started_at), one.series.name))
+    return sorted(found, key=lambda one: (not one.open, _newest_first(one.after.started_at), one.series.name))
 
 
-def _reversed(started_at: str) -> float:
+def _newest_first(started_at: str) -> float:
+    """A key that sorts later times first; an ISO 8601 text can only be sorted the other way."""
     return -datetime.datetime.fromisoformat(started_at).timestamp()
 
 
@@ -164,7 +168,7 @@ class Comparison:
     @property
     def worse(self) -> bool:
         """True when a metric got significantly worse, or a trial that passed now fails."""
-        failed = any(old not in FAILED and new in FAILED for _, old, new in self.outcomes)
+        failed = any(old not in FAILED_OUTCOMES and new in FAILED_OUTCOMES for _, old, new in self.outcomes)
         return failed or any(one.worse for one in self.differences)
 
 
@@ -176,7 +180,7 @@ def compare(old: RunEntry, new: RunEntry) -> Comparison:
     for name, first, second in pairs:
         named = {one.key: one for one in (*second.metrics, *first.metrics)}
         for key, one in named.items():
-            before, after = read(first, one), read(second, one)
+            before, after = _measured_as(first, one), _measured_as(second, one)
             if before and after:
                 both.append((first, second, before, after))
             elif before or after:
@@ -225,6 +229,7 @@ def _shown(value: object) -> str:
 
 def _difference(first: TrialEntry, second: TrialEntry, old: Measured, new: Measured, z: float) -> Difference:
     # Each side of an interval has its own width: the interval of a count near zero is asymmetric.
+    # 1.96: the quantile of the 95 % intervals that a run stores, which are widened to that of z.
     change = new.rate - old.rate
     low = change - z / 1.96 * math.hypot(new.rate - new.low, old.high - old.rate)
     high = change + z / 1.96 * math.hypot(new.high - new.rate, old.rate - old.low)
@@ -248,6 +253,7 @@ def _difference(first: TrialEntry, second: TrialEntry, old: Measured, new: Measu
 def _simultaneous(count: int) -> float:
     """Two-sided normal quantile with which ``count`` intervals hold together 99 times in 100 (Bonferroni)."""
     tail = 0.01 / max(1, count) / 2
+    # By bisection: math has no inverse of erfc. Above 40 the tail is smaller than any float.
     low, high = 0.0, 40.0
     for _ in range(80):
         middle = (low + high) / 2

@@ -15,8 +15,8 @@ _BYTES = {
     "k": 1 << 10, "m": 1 << 20, "g": 1 << 30,
 }  # fmt: skip
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([a-zA-Z]*)\s*$")
-_PER = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+(?:\s[a-zA-Z]+)?)\s*$")
-PER = ("connection", "event", "hour", "connected hour")
+_UNITS = re.compile(r"^\s*(?:(\d+)\s+)?([a-zA-Z]+(?:\s[a-zA-Z]+)?)\s*$")
+PER_UNITS = ("connection", "event", "hour", "connected hour")
 SYNONYMS = {"stream": "connection", "answered stream": "connection"}  # as verdicts and --sensitivity name it
 
 
@@ -111,14 +111,16 @@ def per_unit(name: str, text: str, *, sized: bool = True) -> tuple[float, str]:
     """
     amount, slash, rest = text.rpartition("/")
     example = "'1 KiB/connection'" if sized else "'0/connection'"
-    found = _PER.match(rest) if len(text) <= MAX_TEXT else None
+    found = _UNITS.match(rest) if len(text) <= MAX_TEXT else None
     if not slash or not found:
-        raise ConfigError(f"{name} {shown(text)}: expected an amount per {_listed(PER)}, such as {example}")
+        raise ConfigError(
+            f"{name} {shown(text)}: expected an amount per {_listed(PER_UNITS)}, such as {example}"
+        )
     word = found[2].removesuffix("s")
     word = SYNONYMS.get(word, word)
-    if word not in PER:
+    if word not in PER_UNITS:
         raise ConfigError(
-            f"{name} {text!r}: per {found[2]!r}; expected per {_listed(PER)}{did_you_mean(word, PER)}"
+            f"{name} {text!r}: per {found[2]!r}; expected per {_listed(PER_UNITS)}{did_you_mean(word, PER_UNITS)}"
         )
     many = int(found[1] or 1)
     if many == 0:

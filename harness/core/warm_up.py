@@ -30,6 +30,7 @@ def warm_up(trial: Trial, goal: Goal) -> CycleSpec | None:
         return None
     step = design.short_dwell_cycle(trial, goal, Phase.WARMUP)
     if not seen and goal.vary:
+        # The levels after the first cycle are the base of every comparison, so its size does not matter to them.
         size = max(min(goal.concurrency, goal.connections), goal.connections // 3)
         return replace(step, connections=size)
     return step
@@ -43,6 +44,7 @@ def _released_late(warm: Sequence[Observation], goal: Goal) -> bool:
 def steep(warm: Sequence[Observation]) -> bool:
     """Whether some count grew by half a unit per connection or more in the last warm-up cycle."""
     before, after = warm[-2:]
+    # Bytes, allocator blocks and mappings have noise of more than half a unit per connection.
     return any(
         level - before.levels.get(key, 0.0) >= STEEP * max(1, after.ledger.opened)
         for key, level in after.levels.items()

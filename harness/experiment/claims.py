@@ -91,7 +91,7 @@ class ClaimsRun:
         self._before = self.record.seconds
         self._took: dict[str, float] = {}  # seconds of the last repeat, by profile
         self._failures: dict[tuple[str, int], int] = {}
-        self._left = self.record.left()
+        self._left = self.record.remaining()
         self._total = sum(needed(self.record.claims).values())
         self.problems: list[str] = []  # repeats that the harness itself failed, one line each
 
@@ -191,7 +191,7 @@ class ClaimsRun:
                 self.problems.append(f"{name}: {text} ({counted(failures, 'try', 'tries')})")
         self.record = replace(self.record, seconds=self._before + self._elapsed)
         self._save()
-        done = sum(self.record.done().values())
+        done = sum(self.record.repeats_done().values())
         need = needed(self.record.claims)[name]
         self.show(RepeatProgress(name, repeat + 1, need, text, done, self._total, self._elapsed))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.core.census_diff import levels as census_levels
 from harness.core.metric import Key
-from harness.core.quiescence import QUARTERS, NeverSettled, Quiescent, Settling, Tracker
+from harness.core.quiescence import WINDOWS_COMPARED, NeverSettled, Quiescent, Settling, Tracker
 from harness.core.sample import Census, Sample
 from harness.experiment.remote_target import ProbeSampler
 
@@ -145,7 +145,7 @@ class _SettleWait:
             self._started,
             window=criteria.window,
             timeout=criteria.timeout,
-            floor_window=max(criteria.settle, MIN_FLOOR_WINDOW, criteria.long_window / QUARTERS),
+            floor_window=max(criteria.settle, MIN_FLOOR_WINDOW, criteria.long_window / WINDOWS_COMPARED),
             accept_falling=criteria.accept_falling,
         )
         self._samples: list[Sample] = []

@@ -16,7 +16,7 @@ import pytest
 from harness.config import budget_for, from_arguments
 from harness.core.after_verdict import attempt
 from harness.core.budget import Budget, merge_budgets
-from harness.core.errors import ConfigError, HarnessError, StoreError
+from harness.core.errors import WORST_EXIT_FIRST, ConfigError, HarnessError, StoreError
 from harness.core.quote import terminal
 from harness.core.redact import Redactor
 from harness.core.texts import mapped
@@ -33,11 +33,8 @@ from harness.store.run_dir import safe_name
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
-WORST_FIRST = (1, 4, 3, 0)  # exit codes: the service's fault, the harness's, inconclusive, none
-
-
 SECTION = "harness guard"  # of the report of a test: the evidence
-VERDICT = tuple(one.name for one in fields(Verdict))
+VERDICT_FIELDS = tuple(one.name for one in fields(Verdict))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -114,10 +111,10 @@ class Guard:
             known = _secrets_of(url=url, command=command, more=more)
             error.args = (terminal(known.text(str(error)), MAX_FACT),)
             raise error.with_traceback(None)  # show only the line of the test  # noqa: B904
-        worst = min(done, key=lambda one: WORST_FIRST.index(one.verdict.exit_code))
+        worst = min(done, key=lambda one: WORST_EXIT_FIRST.index(one.verdict.exit_code))
         # pytest prints what `explain` returns, so texts of the service must be escaped for the terminal.
         verdict = Explained(
-            **{name: getattr(worst.verdict, name) for name in VERDICT}, text=self._explained(worst)
+            **{name: getattr(worst.verdict, name) for name in VERDICT_FIELDS}, text=self._explained(worst)
         )
         verdict = mapped(verdict, lambda text: terminal(text, MAX_FACT))
         if self._marker is not None and verdict.outcome is not Outcome.BOUNDED:

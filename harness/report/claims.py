@@ -108,7 +108,7 @@ def headline(record: ClaimsRecord) -> str:
 def provenance(record: ClaimsRecord) -> str:
     """When, where and how it was measured."""
     cores = record.machine.get("cores", "?")
-    repeats = sum(record.done().values())
+    repeats = sum(record.repeats_done().values())
     return (
         f"Measured on {record.started_at[:10]} on {cores} cores: {repeats} repeats in {record.seconds / 60:.0f} min, "
         f"{record.jobs} at a time"

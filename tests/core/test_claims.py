@@ -173,7 +173,7 @@ def record(**measured: tuple[Measurement, ...]) -> ClaimsRecord:
 def test_a_record_survives_json() -> None:
     made = record(a=(CRASH, GOOD))
     assert from_dict(to_dict(made)) == made
-    assert made.left() == [("a", 2), ("a", 3), ("a", 4)]
+    assert made.remaining() == [("a", 2), ("a", 3), ("a", 4)]
     with pytest.raises(ConfigError, match="schema_version 7: expected 1"):
         from_dict(to_dict(made) | {"schema_version": 7})
     with pytest.raises(ConfigError, match="not a record of claims"):

@@ -17,7 +17,7 @@ from harness.core.metric import Key
 from harness.core.record import SCHEMA_VERSION, RunRecord, Trial
 from harness.core.record_codec import (
     NOT_JUDGED,
-    PART,
+    PART_BYTES,
     dumps,
     from_dict,
     parts,
@@ -114,8 +114,8 @@ def test_pieces_are_the_same_text_and_none_is_much_larger_than_a_part() -> None:
     data = {"b": list(range(60_000)), "a": "é"}
     pieces = list(parts(data, indent=2))
     assert b"".join(pieces).decode() == dumps(data, indent=2)
-    assert len(pieces) == sum(map(len, pieces)) // PART + 1
-    assert all(PART <= len(piece) < PART + 100 for piece in pieces[:-1])
+    assert len(pieces) == sum(map(len, pieces)) // PART_BYTES + 1
+    assert all(PART_BYTES <= len(piece) < PART_BYTES + 100 for piece in pieces[:-1])
     with pytest.raises(ValueError, match="not JSON compliant"):
         list(parts({"a": math.inf}, indent=1))
 

@@ -38,7 +38,7 @@ def test_a_run_that_was_interrupted_continues_where_it_ended(short: Catalogue, t
     run = ClaimsRun(short, out=out, resume=None, interrupt=interrupt, jobs=1, show=stop_after_the_first)
     record = run.run()
     assert (news[0].name, news[0].done, news[0].total) == (SHORT, 1, 2)
-    assert record.left() == [(SHORT, 1)]
+    assert record.remaining() == [(SHORT, 1)]
     (row,) = record.rows()
     assert row.conclusion is Conclusion.CONFIRMED
     assert row.reason.endswith(
@@ -48,7 +48,7 @@ def test_a_run_that_was_interrupted_continues_where_it_ended(short: Catalogue, t
 
     again = ClaimsRun(short, out=None, resume=out, interrupt=threading.Event(), jobs=1).run()
     assert again.measured[SHORT][0] == kept[0]
-    assert (len(again.measured[SHORT]), again.left(), again.resumed) == (2, [], 1)
+    assert (len(again.measured[SHORT]), again.remaining(), again.resumed) == (2, [], 1)
     assert again.unexpected_results() == []
     assert load(out / "claims.json") == again
     assert "2 of 2 logs" in (out / "claims.md").read_text()

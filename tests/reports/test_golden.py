@@ -16,7 +16,7 @@ from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, RunRecord, Trial
 from harness.core.verdict import Exhaustion, Finding, Outcome, Rate, Verdict
-from harness.plugin.guarding import VERDICT, Explained
+from harness.plugin.guarding import VERDICT_FIELDS, Explained
 from harness.report import junit, markdown
 from harness.report.fact_lines import COLUMNS, LINES
 from harness.report.facts import facts_of
@@ -87,7 +87,9 @@ CASES = {
 def forms(one: Trial) -> dict[str, str]:
     facts = facts_of(one, report=REPORT, root=ROOT)
     assert one.verdict
-    shown = Explained(**{name: getattr(one.verdict, name) for name in VERDICT}, text=tuple(facts.lines()))
+    shown = Explained(
+        **{name: getattr(one.verdict, name) for name in VERDICT_FIELDS}, text=tuple(facts.lines())
+    )
     record = RunRecord("run", "harness guard", "2026-01-01T00:00:00+00:00", 0, (replace(one, name="guard"),))
     return {
         "terminal.txt": facts.text() + "\n",
