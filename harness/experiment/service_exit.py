@@ -14,8 +14,8 @@ from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo
 from harness.core.sample import Sample
 from harness.experiment.context import Target
+from harness.store.logs import was_cut
 from harness.target.dump import core_stack, oom_kills
-from harness.target.spawn import was_cut
 
 LOG_LINES = 20_000  # of the log, searched for signatures after a crash
 LOG_KEPT = 120  # of them kept in the record

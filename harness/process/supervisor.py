@@ -32,6 +32,7 @@ MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, as is the next one
 PR_SET_CHILD_SUBREAPER = 36
 LOG_TAIL = 1 << 20  # bytes that remain of a log which was cut
+LOG_WAS_CUT = b"[harness: the log passed %d bytes and was cut to its tail]\n"  # the first line of such a log
 # Seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer.
 KILL_TIMEOUT = 5.0
 
@@ -199,7 +200,7 @@ class Supervisor:
                 tail = log.read(LOG_TAIL)
             # The target writes with O_APPEND, so it continues at the new end of the file, without a hole.
             os.ftruncate(self.log, 0)
-            os.write(self.log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + tail)
+            os.write(self.log, LOG_WAS_CUT % size + tail)
         except OSError:
             pass  # the file was removed, or the disk is full: try again at the next check
 

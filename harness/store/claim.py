@@ -23,7 +23,7 @@ def claim(out: Path, run_id: str, *, marker: str, signs: Sequence[str]) -> Path:
     can be written.
     """
     make_directory(out)
-    if not holds(out, (marker, *signs)) and _mark(out / marker):
+    if not holds_run(out, (marker, *signs)) and _mark(out / marker):
         return out
     if RUN_ID.fullmatch(out.name):
         raise OptionError(
@@ -34,7 +34,7 @@ def claim(out: Path, run_id: str, *, marker: str, signs: Sequence[str]) -> Path:
 
 def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
     """A new folder ``parent/<run-id>``, numbered when the name is taken. Raises StoreError."""
-    for number in range(1, MAX_RUNS):
+    for number in range(1, MAX_RUNS + 1):
         folder = parent / (run_id if number == 1 else f"{run_id}-{number}")
         try:
             make_directory(folder, fresh=True)
@@ -43,7 +43,7 @@ def fresh(parent: Path, run_id: str, *, marker: str) -> Path:
         _mark(folder / marker)
         return folder
     raise StoreError(
-        f"cannot write to {parent / run_id}: it and {MAX_RUNS} more exist; choose another output folder"
+        f"cannot write to {parent / run_id}: it and {MAX_RUNS - 1} more exist; choose another output folder"
     )
 
 
@@ -67,7 +67,7 @@ def lock(folder: Path) -> int:
     return held
 
 
-def holds(folder: Path, signs: Sequence[str]) -> bool:
+def holds_run(folder: Path, signs: Sequence[str]) -> bool:
     """True when a run has left one of its files in this folder."""
     return any(next(folder.glob(sign), None) is not None for sign in signs)
 

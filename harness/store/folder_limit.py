@@ -14,7 +14,7 @@ from harness.store.thin import AGES, COARSE
 MAX_BYTES = 512 << 20  # bytes of a folder, by default
 THIN_AT = 16 << 20  # bytes of samples.jsonl: about an hour and a half of one process
 # Share of the limit to which the folder is reduced, so that the next cycle does not reach it again.
-ROOM = 0.9
+REDUCED_SHARE = 0.9
 
 
 class FolderLimit:
@@ -42,6 +42,7 @@ class FolderLimit:
 
     def _thin(self, at: float) -> list[str]:
         self._directory.thin_samples(at, AGES)
+        # Thinning reads and writes the whole file, so it runs again only once the file has doubled.
         self._thin_at = max(THIN_AT, 2 * size_of(self._directory.path / SAMPLES))
         return ["samples are thinned with age: the lowest, highest and last of every 10 s after 10 minutes, of every "
                 "minute after an hour"]  # fmt: skip
@@ -55,12 +56,13 @@ class FolderLimit:
             freed = before - size_of(self._directory.path)
             if freed > 0:
                 notes.append(f"the folder reached its limit of {mib(self.most)}: {what}")
-            if size_of(self._directory.path) <= ROOM * self.most:
+            if size_of(self._directory.path) <= REDUCED_SHARE * self.most:
                 break
         self.full = size_of(self._directory.path) > self.most
         return notes
 
     def _steps(self, at: float) -> Iterator[tuple[str, Callable[[], object]]]:
+        """What may be removed, the least important first: in words, and the function that removes it."""
         root = self._directory.path
         for path in old_logs(root):
             yield f"{path.relative_to(root)} was removed", path.unlink

@@ -30,8 +30,8 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._buffer: list[bytes] = []
+        self._buffer_bytes = 0
         self._failed: StoreError | None = None
         try:
             self._descriptor: int | None = os.open(
@@ -54,9 +54,9 @@ class LineFile:
         with self._lock:
             if self._failed:
                 raise self._failed
-            self._held.append(line + b"\n")
-            self._held_bytes += len(line) + 1
-            if self._held_bytes >= FLUSH_BYTES:
+            self._buffer.append(line + b"\n")
+            self._buffer_bytes += len(line) + 1
+            if self._buffer_bytes >= FLUSH_BYTES:
                 self._flush()
 
     def flush(self) -> None:
@@ -65,9 +65,9 @@ class LineFile:
             self._flush()
 
     def _flush(self) -> None:
-        if not self._held or self._descriptor is None:
+        if not self._buffer or self._descriptor is None:
             return
-        data, self._held, self._held_bytes = b"".join(self._held), [], 0
+        data, self._buffer, self._buffer_bytes = b"".join(self._buffer), [], 0
         before = os.fstat(self._descriptor).st_size
         try:
             write_all(self._descriptor, data)
@@ -117,8 +117,9 @@ class LineFile:
         """Cut the file after the last whole line that was written."""
         assert self._descriptor is not None
         try:
-            through = os.fstat(self._descriptor).st_size - before
-            os.ftruncate(self._descriptor, before + data.rfind(b"\n", 0, through) + 1)
+            written = os.fstat(self._descriptor).st_size - before
+            # Without a whole line rfind returns -1, and the file is cut to its size before.
+            os.ftruncate(self._descriptor, before + data.rfind(b"\n", 0, written) + 1)
         except OSError:
             pass  # a device, not a file; readers skip a partial line anyway
 
@@ -177,6 +178,7 @@ def sample_line(trial: str, sample: Sample) -> bytes:
         if value is not None and value != ():
             data[name] = round(value, 6) if isinstance(value, float) else value
     if sample.per_process:
+        # Without names, which would be most of the file.
         data["per_process"] = [[getattr(p, name) for name in _PROCESS] for p in sample.per_process]
     return tag(trial) + _encode(data)[1:]
 
@@ -201,7 +203,8 @@ def _finite(value: Any) -> float:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    """Whether a JSON value is what a field of this type holds: a file may be damaged, or written by others."""
+    """Whether a JSON value is what a field of this type holds: a file may be damaged, or written by others. kind: as in
+    _KINDS."""
     if isinstance(value, bool):
         return "bool" in kind
     if isinstance(value, int | float):
@@ -217,6 +220,7 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+# Field → its type as it is written, such as ``int | None``: annotations are texts in that module.
 _KINDS = {f.name: str(f.type) for f in fields(Sample) if f.name not in ("at", "per_process")}
 _PLAIN = tuple(f.name for f in fields(Sample) if f.name not in ("at", "per_process"))
 _PROCESS = tuple(f.name for f in fields(ProcessSample))

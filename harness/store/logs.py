@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
-from harness.process.supervisor import LOG_TAIL
+from harness.process.supervisor import LOG_TAIL, LOG_WAS_CUT
 from harness.store.write import failure, write_all
 
-LIVE = ("target.log", "broker.log", "swarm.log")
-PARTS = ("target.*.log", "broker.*.log", "swarm.*.log")  # rotated (``.old.log``) or set aside (``.1.log``)
+LIVE_NAMES = ("target.log", "broker.log", "swarm.log")
+# Rotated (``.old.log``) or set aside (``.1.log``).
+OLD_PATTERNS = ("target.*.log", "broker.*.log", "swarm.*.log")
 
 
 def set_aside(folder: Path, names: Iterable[str]) -> None:
@@ -35,14 +36,19 @@ def set_aside(folder: Path, names: Iterable[str]) -> None:
 def old_logs(run: Path) -> list[Path]:
     """Logs that no process writes to any more, oldest first."""
     found = [
-        path for pattern in PARTS for path in run.rglob(pattern) if path.is_file() and not path.is_symlink()
+        path
+        for pattern in OLD_PATTERNS
+        for path in run.rglob(pattern)
+        if path.is_file() and not path.is_symlink()
     ]
     return sorted(found, key=lambda path: (path.stat().st_mtime, path))
 
 
 def live_logs(run: Path) -> list[Path]:
     """Logs that are written to, largest first."""
-    found = [path for name in LIVE for path in run.rglob(name) if path.is_file() and not path.is_symlink()]
+    found = [
+        path for name in LIVE_NAMES for path in run.rglob(name) if path.is_file() and not path.is_symlink()
+    ]
     return sorted(found, key=lambda path: (-path.stat().st_size, path))
 
 
@@ -57,8 +63,18 @@ def cut_to_tail(path: Path, tail: int = LOG_TAIL) -> None:
                 return
             kept = os.pread(log, tail, size - tail)
             os.ftruncate(log, 0)
-            write_all(log, b"[harness: the log passed %d bytes and was cut to its tail]\n" % size + kept)
+            write_all(log, LOG_WAS_CUT % size + kept)
         finally:
             os.close(log)
     except OSError as error:
         raise failure("cut", path, error) from None
+
+
+def was_cut(log: Path) -> bool:
+    """Whether an endless log was cut back to its tail, which its first line then says."""
+    beginning = LOG_WAS_CUT.partition(b"%")[0]
+    try:
+        with log.open("rb") as file:
+            return file.read(len(beginning)) == beginning
+    except OSError:
+        return False

@@ -12,7 +12,7 @@ from harness.store.run_dir import RunDirectory
 
 FILE = "plan.json"
 MAX_FILE_BYTES = 1 << 20  # bytes
-VERSION = 1
+VERSION = 1  # of the file; another one is not read
 
 
 @dataclass(frozen=True, slots=True)

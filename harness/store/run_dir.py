@@ -28,7 +28,7 @@ from harness.store.write import make_directory, replace_file
 REPORTS = Path("reports")
 RECORD, SAMPLES = "run.json", "samples.jsonl"
 EVENTS = "events.jsonl"  # written by earlier versions: a folder with one holds a run
-MAX_NAME = 80
+MAX_NAME = 80  # characters of a name that remain in a file name, which may have 255 bytes
 MAX_RECORD = 1 << 30  # bytes of a run.json
 MAX_LINE = 16 << 20  # bytes of a line of samples
 
@@ -202,10 +202,10 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _read_samples(path: Path, wanted: str | None) -> Iterator[tuple[str, Sample]]:
     start = tag(wanted) if wanted is not None else b""
-    trial, at = "", 0.0
+    trial, at = "", 0.0  # of the last sample that was read
     for number, line in enumerate(_lines(path), start=1):
         if start and line.startswith(b'{"trial":') and not line.startswith(start):
-            trial = ""
+            trial = ""  # a line that cannot be read after this one is no gap of the trial wanted
             continue
         try:
             data = json.loads(line)

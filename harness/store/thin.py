@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 METRICS = ("fds", "threads", "rss")
-AGES = ((600.0, 10.0), (3600.0, 60.0))  # seconds of age, from which a bucket has so many seconds
+# (age, width), both in seconds: samples of at least this age share a bucket of this width.
+AGES = ((600.0, 10.0), (3600.0, 60.0))
 COARSE = ((60.0, 60.0), (3600.0, 600.0))  # the same where space is short
 GAP, EVENTS, LAST = "gap", "events", "last"
 
@@ -45,6 +46,8 @@ def thinned(
 
 
 def _keep(kept: dict[str, tuple[float, int, bytes]], read: dict[str, Any], number: int, line: bytes) -> None:
+    """Add a line to its bucket where it is the lowest, the highest, or the first of something. kept: what for → (what
+    is compared, the number of the line, the line)."""
     for metric in METRICS:
         value = _number(read.get(metric))
         if value is None:

@@ -14,16 +14,16 @@ from harness.core.errors import StoreError
 PRIVATE_FILE = 0o600  # a run holds a service's log and its addresses
 PRIVATE_DIRECTORY = 0o700
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")  # already open, of any kind
-
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def failure(what: str, path: Path, error: OSError) -> StoreError:
     """One line: what could not be done, where, why, what to do."""
     reason = error.strerror or str(error)
     advice = (
-        "free some space or choose another output folder" if error.errno in FULL else "choose another place"
+        "free some space or choose another output folder"
+        if error.errno in DISK_FULL
+        else "choose another place"
     )
     return StoreError(f"cannot {what} {path}: {reason}; {advice}")
 
@@ -33,6 +33,7 @@ def check_output(option: str, path: Path | None) -> None:
     if path is None:
         return
     try:
+        # Resolved only for its errors: a path whose links cannot be followed is no directory, but no file either.
         directory, _ = path.is_dir(), path.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, or links in a circle
         why = getattr(error, "strerror", None) or error

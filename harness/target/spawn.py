@@ -13,8 +13,8 @@ from harness.process.child import Child
 
 PLACEHOLDER = "{port}"
 EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOWEST_PORT = 10_000
-TRIES = 100
+LOWEST_PORT = 10_000  # the ports below are often those of other services of the machine
+MAX_TRIES = 100  # ports tried before the kernel chooses one
 
 
 def free_port() -> int:
@@ -22,11 +22,11 @@ def free_port() -> int:
     connections: clients on the same machine, such as those of another guard, could take one of those before the
     service (ip_local_port_range in ip-sysctl.rst). Another process may still bind it first; the run then ends as
     infrastructure."""
-    first, last = _ephemeral()
+    first, last = _ephemeral_ports()
     others = [port for port in range(LOWEST_PORT, 65536) if not first <= port <= last]
     # At random, because several guards that start at once would otherwise try the same ports. 0 leaves the choice to
     # the kernel.
-    for port in (*random.sample(others, min(TRIES, len(others))), 0):
+    for port in (*random.sample(others, min(MAX_TRIES, len(others))), 0):
         with socket.socket(socket.AF_INET) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
@@ -36,8 +36,8 @@ def free_port() -> int:
     raise ConfigError("no TCP port of 127.0.0.1 can be bound; expected one that is free")
 
 
-def _ephemeral() -> tuple[int, int]:
-    """The ports from which the kernel takes those of outgoing connections."""
+def _ephemeral_ports() -> tuple[int, int]:
+    """The first and the last of the ports from which the kernel takes those of outgoing connections."""
     try:
         first, last = map(int, EPHEMERAL.read_text().split())
     except (OSError, ValueError):
@@ -48,15 +48,6 @@ def _ephemeral() -> tuple[int, int]:
 def fill_port(text: str, port: int) -> str:
     """Replace ``{port}``; other braces are left alone."""
     return text.replace(PLACEHOLDER, str(port))
-
-
-def was_cut(log: Path) -> bool:
-    """True when the supervisor cut an endless log back to its tail; it says so in the first line."""
-    try:
-        with log.open("rb") as file:
-            return file.read(24).startswith(b"[harness: the log passed")
-    except OSError:
-        return False
 
 
 def spawn(

@@ -74,7 +74,7 @@ def test_a_run_that_looked_before_the_other_wrote_still_gets_its_own_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The state that both see when they check at the same moment.
-    monkeypatch.setattr(claim, "holds", lambda *_: False)
+    monkeypatch.setattr(claim, "holds_run", lambda *_: False)
     paths = [RunDirectory.create(tmp_path / "out", run_id(NOW, number)).path for number in range(2)]
     assert paths == [tmp_path / "out", tmp_path / "out" / run_id(NOW, 1)]
 

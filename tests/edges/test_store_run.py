@@ -15,7 +15,7 @@ import pytest
 
 from harness.core.errors import ConfigError, StoreError
 from harness.core.record import RunRecord
-from harness.core.record_codec import PART, dumps, parts, to_dict
+from harness.core.record_codec import PART_BYTES, dumps, parts, to_dict
 from harness.core.sample import ProcessSample, Sample
 from harness.store import claim, run_dir
 from harness.store.lines import read_sample, sample_line, tag
@@ -63,7 +63,7 @@ def test_the_record_of_a_long_run_is_written_without_taking_its_size_in_memory_m
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        assert all(len(piece) < 2 * PART for piece in parts(values, indent=1))
+        assert all(len(piece) < 2 * PART_BYTES for piece in parts(values, indent=1))
         peak = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
@@ -206,10 +206,10 @@ def test_without_a_folder_a_run_goes_below_reports(tmp_path: Path, monkeypatch: 
 
 def test_a_hundred_runs_of_one_name_are_the_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "MAX_RUNS", 3)
-    for name in ("id", "id-2"):
+    for name in ("id", "id-2", "id-3"):
         assert claim.fresh(tmp_path, "id", marker="m").name == name
     with pytest.raises(
-        StoreError, match=r"cannot write to .*/id: it and 3 more exist; choose another output folder"
+        StoreError, match=r"cannot write to .*/id: it and 2 more exist; choose another output folder"
     ):
         claim.fresh(tmp_path, "id", marker="m")
 
