@@ -28,7 +28,7 @@ from harness.swarm.launch import Swarm
 from harness.swarm.setup import SECRET_VARIABLE, SwarmSetup
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
-from harness.target.ready import check_free, check_loopback, check_url, ended, last_words, wait_ready
+from harness.target.ready import check_free, check_loopback, check_url, exit_error, last_words, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
 EXIT_TIMEOUT = 2.0  # seconds within which a service that dropped its connections is seen to have exited
@@ -272,7 +272,7 @@ class TrialStarter:
         """Raise TargetError for a command that exited with 0 just after the service began to listen: it started the
         service in the background, and what remains is not the process that would be read."""
         if not target.alive and target.poll() == 0:
-            raise ended(target, endpoint.place, self.context.clock() - self.record.started)
+            raise exit_error(target, endpoint.place, self.context.clock() - self.record.started)
 
     def _open_runtime(self, runtime: TargetRuntime, target: Target, info: TargetInfo) -> None:
         record = self.record

@@ -15,10 +15,10 @@ from harness.core.trace import fold
 PATTERN = Path("/proc/sys/kernel/core_pattern")
 KERNEL_LOG = "/dev/kmsg"
 GDB_TIMEOUT = 20.0  # seconds: a core file of a service with gigabytes in memory
-WRITTEN_TIMEOUT = 2.0  # seconds in which the kernel writes a core file before the parent sees the exit
+KERNEL_LOG_TIMEOUT = 2.0  # seconds of reading the kernel's log, which a flood of messages would make endless
 RECORD = 8192  # bytes of one record of /dev/kmsg (dev-kmsg in the kernel's documentation)
 EXECUTABLE = re.compile(r'AT_EXECFN .*"(.+)"$', re.MULTILINE)
-KILLED = re.compile(r"Killed process (\d+) ")
+OUT_OF_MEMORY_KILL = re.compile(r"Killed process (\d+) ")
 # gdb must not run anything that lies beside a core file or a library, so it loads no scripts and no settings.
 GDB = (
     "gdb",
@@ -101,7 +101,7 @@ def oom_kills(pid: int) -> tuple[str, ...]:
     except OSError:
         return ()
     found = []
-    deadline = time.monotonic() + WRITTEN_TIMEOUT
+    deadline = time.monotonic() + KERNEL_LOG_TIMEOUT
     try:
         while time.monotonic() < deadline:
             try:
@@ -112,7 +112,7 @@ def oom_kills(pid: int) -> tuple[str, ...]:
                 continue  # the ring buffer has passed this record
             # A record is PRIORITY,SEQUENCE,TIME,FLAGS;TEXT (Documentation/ABI/testing/dev-kmsg).
             text = record.partition(";")[2].partition("\n")[0]
-            if (killed := KILLED.search(text)) and int(killed[1]) == pid:
+            if (killed := OUT_OF_MEMORY_KILL.search(text)) and int(killed[1]) == pid:
                 found.append(text)
     except OSError:
         pass

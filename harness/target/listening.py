@@ -18,7 +18,7 @@ def listening_pid(port: int, *, option: str = "attach_port") -> int:
     if not links:
         raise OptionError(option, port, "nothing listens there; expected the service's port")
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and links & _sockets(entry):
+        if entry.name.isdigit() and links & _descriptor_links(entry):
             return int(entry.name)
     raise ProbeError(
         f"port {port}: its process cannot be seen; expected the right to read /proc/PID/fd: "
@@ -31,7 +31,7 @@ def listens_at(pid: int) -> tuple[str, ...]:
     held: set[str] = set()
     # A worker may serve a socket that its parent opened, so the whole tree is searched.
     for one in tree(pid):
-        held |= _sockets(Path("/proc", str(one)))
+        held |= _descriptor_links(Path("/proc", str(one)))
     found = {
         f"[{one.host}]:{one.port}" if ":" in one.host else f"{one.host}:{one.port}"
         for one in listeners()
@@ -40,8 +40,9 @@ def listens_at(pid: int) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _sockets(process: Path) -> set[str]:
-    """What ``/proc/PID/fd`` links to; empty where that may not be read."""
+def _descriptor_links(process: Path) -> set[str]:
+    """What the descriptors of a process link to, such as ``socket:[4711]``; empty where that may not be read. process:
+    its folder in /proc."""
     found = set()
     try:
         for descriptor in (process / "fd").iterdir():

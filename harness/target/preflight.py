@@ -12,8 +12,10 @@ from harness.http.redirect import RedirectRefused
 from harness.http.request import Request
 from harness.http.route import Router
 
-LOADED = "to guard this response itself, pass --expect {}"
+# The next steps that several problems share.
+EXPECT = "to guard this response itself, pass --expect {}"
 CHECK = "request the URL with curl -N -i and compare"
+REDIRECT = "pass the URL that the redirects should lead to; often a trailing slash, a host name or a login"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,9 @@ def preflight(
             if expect is not None and status in expect and status != 200:
                 return Preflight(status, kind, None)
             if expect is not None and status not in expect:
-                wanted = f"{where} answers {status}; expected one of the statuses given with --expect"
+                problem = f"{where} answers {status}; expected one of the statuses given with --expect"
                 return Preflight(
-                    status, kind, wanted, f"pass --expect {status}, or leave the option out for 200"
+                    status, kind, problem, f"pass --expect {status}, or leave the option out for 200"
                 )
             refused = _refusal(where, status, kind, response.retry_after, stream=stream)
             if refused:
@@ -76,9 +78,6 @@ def preflight(
         return Preflight(error.status, "", f"{asked} {error}", REDIRECT)
     except RequestFailed as error:
         return _failure(asked, error)
-
-
-REDIRECT = "pass the URL that the redirects should lead to; often a trailing slash, a host name or a login"
 
 
 def _failure(asked: str, error: RequestFailed) -> Preflight:
@@ -111,34 +110,34 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
 def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:
     """The problem of a response, and the next step; None if there is none."""
     if status in (401, 403):
-        advice = f"pass --header 'Authorization: …' or --header 'Cookie: …'; {LOADED.format(status)}"
+        advice = f"pass --header 'Authorization: …' or --header 'Cookie: …'; {EXPECT.format(status)}"
         return f"{where} answers {status}: it needs a login", advice
     if status in (429, 503):
         after = f", Retry-After {retry_after}" if retry_after else ""
         advice = (
             f"if it is starting up, pass --ready a URL that fails until it is up; if it limits rates, pass "
-            f"--source-addresses; {LOADED.format(status)}"
+            f"--source-addresses; {EXPECT.format(status)}"
         )
         return f"{where} answers {status}{after}: rate limited or not available; expected 200", advice
     if status == 404:
         return (
             f"{where} answers 404: no such path",
-            f"pass --url with the path of the stream; {LOADED.format(404)}",
+            f"pass --url with the path of the stream; {EXPECT.format(404)}",
         )
     if status == 405:
         return (
             f"{where} answers 405: another method is expected",
-            f"pass --method, and --body if the method needs one; {LOADED.format(405)}",
+            f"pass --method, and --body if the method needs one; {EXPECT.format(405)}",
         )
     if status >= 500:
         return (
             f"{where} answers {status}: it fails by itself; expected 200",
-            f"request it with curl -N -i, and check the service's log; {LOADED.format(status)}",
+            f"request it with curl -N -i, and check the service's log; {EXPECT.format(status)}",
         )
     if status >= 400 or (stream and status != 200):
         return (
             f"{where} answers {status}; expected 200",
-            f"{CHECK}; {LOADED.format(status)}" if status >= 400 else CHECK,
+            f"{CHECK}; {EXPECT.format(status)}" if status >= 400 else CHECK,
         )
     if stream and kind.lower() != "text/event-stream":
         page = kind == "text/html"

@@ -30,8 +30,8 @@ from harness.http.route import Router
 LOOPBACK = "127.0.0.1"
 LOOPBACK_TIMEOUT = 2.0  # seconds
 NOBODY = "nothing listens there"
-POLL = 0.05
-TAKEN = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
+POLL = 0.05  # seconds between two attempts
+PORT_IN_USE = re.compile(r"address already in use|EADDRINUSE|Address in use|\[Errno 98\]", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 
@@ -116,14 +116,14 @@ def last_words(target: Watched) -> str:
     return f"; its log ends: {tail[-1]}" if tail else "; its log is empty"
 
 
-def ended(target: Watched, place: str, seconds: float) -> HarnessError:
+def exit_error(target: Watched, place: str, seconds: float) -> HarnessError:
     """The error for a service that exited before any load: PortTaken when its log says so, SupervisorLost when the
     harness's own part exited. place: where the service was to listen, in words: ``port 8000``."""
     if target.lost:
         return supervisor_lost(target.lost)
     code = target.poll()
     # The harness chose a port that was free, but the service may bind others, and another process may have been faster.
-    taken = next((line.strip() for line in target.tail() if TAKEN.search(line)), None)
+    taken = next((line.strip() for line in target.tail() if PORT_IN_USE.search(line)), None)
     if taken is not None:
         return PortTaken(
             f"the service exited after {seconds:.1f} s because a port that it needs is taken: its log says "
@@ -194,12 +194,14 @@ def wait_ready(
     client = Client(router, timeout=1.0)
     request = Request(endpoint, streaming=False)
     start = clock()
-    last, answered, failing = NOBODY, False, False  # failing: it answers, with an error
+    # last: why it is not ready. answered: something answered at the URL, so it listens nowhere else. failing: it
+    # answered with an error.
+    last, answered, failing = NOBODY, False, False
     while True:
         if cancelled():
             raise Interrupted("stopped while the service was not ready yet")
         if not target.alive:
-            raise ended(target, endpoint.place, clock() - start)
+            raise exit_error(target, endpoint.place, clock() - start)
         try:
             failing = False
             if http_answer:
@@ -230,11 +232,13 @@ def wait_ready(
         except (OSError, ConfigError) as error:
             last = str(error) or type(error).__name__
         if clock() - start > timeout:
-            raise _never(endpoint.url, target, timeout, last, () if answered else listens(), failing=failing)
+            raise _not_ready_error(
+                endpoint.url, target, timeout, last, () if answered else listens(), failing=failing
+            )
         time.sleep(POLL)
 
 
-def _never(
+def _not_ready_error(
     url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str], *, failing: bool
 ) -> TargetError:
     """The error for a service that runs but does not answer at its URL, or only with errors (failing)."""
