@@ -20,7 +20,7 @@ from harness.history.migrations import NEWEST
 from harness.process.closing import Closing
 
 BUSY_TIMEOUT = 15.0  # seconds to wait for another writer
-POLL = 0.02
+POLL = 0.02  # seconds between two attempts to switch to WAL
 CONNECT_TIMEOUT = 10  # seconds to wait for a PostgreSQL server
 PRIVATE_FILE = 0o600
 MIGRATION_LOCK = 4_711_2026  # key of PostgreSQL's advisory lock while the schema changes

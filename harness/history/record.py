@@ -183,10 +183,10 @@ def _entries(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -
 def _read_runs(connection: Connection, chosen: Sequence[int], wanted: RunFilter) -> list[RunEntry]:
     """At most MAX_ROWS_NAMED runs, by one statement for each table rather than one for each run."""
     found = {row.id: row for row in connection.execute(select(runs).where(runs.c.id.in_(chosen)))}
-    inner = select(trials).where(trials.c.run.in_(chosen), *_trial_conditions(wanted)).order_by(trials.c.id)
-    below = list(connection.execute(inner))
+    matching = select(trials).where(trials.c.run.in_(chosen), *_trial_conditions(wanted))
+    trial_rows = list(connection.execute(matching.order_by(trials.c.id)))
     measured: dict[int, list[Measured]] = {}
-    numbers = [row.id for row in below]
+    numbers = [row.id for row in trial_rows]
     for start in range(0, len(numbers), MAX_ROWS_NAMED):
         query = (
             select(metrics)
@@ -197,13 +197,15 @@ def _read_runs(connection: Connection, chosen: Sequence[int], wanted: RunFilter)
             measured.setdefault(row.trial, []).append(
                 Measured(**{name: getattr(row, name) for name in METRIC_FIELDS})
             )
-    inside: dict[int, list[TrialEntry]] = {}
-    for row in below:
+    trials_of: dict[int, list[TrialEntry]] = {}
+    for row in trial_rows:
         values = {name: getattr(row, name) for name in TRIAL_FIELDS}
-        inside.setdefault(row.run, []).append(TrialEntry(**values, metrics=tuple(measured.get(row.id, ()))))
+        trials_of.setdefault(row.run, []).append(
+            TrialEntry(**values, metrics=tuple(measured.get(row.id, ())))
+        )
     return [
         RunEntry(
-            **{name: getattr(found[key], name) for name in RUN_FIELDS}, trials=tuple(inside.get(key, ()))
+            **{name: getattr(found[key], name) for name in RUN_FIELDS}, trials=tuple(trials_of.get(key, ()))
         )
         for key in chosen
         if key in found  # in PostgreSQL, another program may have pruned one since its key was read

@@ -16,9 +16,10 @@ from harness.no_leaks.ignore import Ignore, checked, covered
 from harness.no_leaks.snapshot import Snapshot, snapshot, types_of
 
 TIMEOUT = 2.0  # seconds in which threads, tasks and connections may still end by themselves
-FIRST_WAIT, MAX_WAIT = 0.001, 0.1
-SLEPT = 0.4  # seconds that the check must have slept, because a suspended machine may skip the whole timeout
-SHOWN = 10
+FIRST_WAIT, MAX_WAIT = 0.001, 0.1  # seconds between two comparisons; each is twice as long as the one before
+# Seconds that the check must have slept, because a suspended machine may skip the whole timeout.
+MIN_SLEPT = 0.4
+MAX_SHOWN = 10  # objects of each kind that an error lists
 
 Leaks = dict[str, list[str]]
 """kind → a description of each leaked object."""
@@ -33,9 +34,9 @@ class LeaksError(AssertionError):
         lines = [f"{count(leaks)} left{waited}:"]
         for kind, texts in leaks.items():
             lines.append(f"  {len(texts)} {kind}:")
-            lines += [f"    {text}" for text in texts[:SHOWN]]
-            if len(texts) > SHOWN:
-                lines.append(f"    and {len(texts) - SHOWN} more")
+            lines += [f"    {text}" for text in texts[:MAX_SHOWN]]
+            if len(texts) > MAX_SHOWN:
+                lines.append(f"    and {len(texts) - MAX_SHOWN} more")
         super().__init__("\n".join(lines))
 
 
@@ -131,8 +132,8 @@ class NoLeaks:
         """Compare; yield the time to wait before the next comparison; end once nothing is left. Raises LeaksError."""
         __tracebackhide__ = True
         assert self._before is not None, "begin() comes first"
-        ends = time.monotonic() + self._timeout
-        wait, slept, enough = FIRST_WAIT, 0.0, min(self._timeout, SLEPT)
+        deadline = time.monotonic() + self._timeout
+        wait, slept, must_sleep = FIRST_WAIT, 0.0, min(self._timeout, MIN_SLEPT)
         collect = self._spare is not None or bool(self._objects)
         while True:
             if collect:
@@ -141,7 +142,7 @@ class NoLeaks:
             if not leaks:
                 return
             if collect:
-                if slept >= enough and time.monotonic() >= ends:
+                if slept >= must_sleep and time.monotonic() >= deadline:
                     raise LeaksError(leaks, self._timeout)
                 yield wait
                 slept += wait
@@ -217,8 +218,7 @@ def no_leaks(
 ) -> NoLeaks:
     """A context manager that fails when its block leaves something behind.
 
-    ignore: what may be retained, each with its
-    reason. objects: types whose live instances must not grow in number.
+    ignore: what may be retained, each with its reason. objects: types whose live instances must not grow in number.
     memory: traced memory that may be retained, such as ``"64 KiB"`` (with tracemalloc the block is several times
     slower). timeout: seconds until what still exists counts as a leak. Raises LeaksError, an AssertionError.
     """

@@ -11,6 +11,7 @@ from harness.core.errors import ConfigError
 from harness.no_leaks import LeaksError, NoLeaks, snapshot
 from harness.no_leaks.check import count
 
+# Of the report of a test: COUNT KINDS. Under xdist harness.pytest_plugin reads it in another process.
 PROPERTY = "harness-leaks"
 ARGUMENTS = ("ignore", "objects", "memory", "timeout")
 CHECK = pytest.StashKey[NoLeaks]()

@@ -15,7 +15,7 @@ from harness.process.child import Child
 from harness.target.ready import last_words, wait_ready
 from harness.target.spawn import free_port
 
-START_TIMEOUT = 30.0
+START_TIMEOUT = 30.0  # seconds until a reference service must be ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,7 @@ class ReferenceServices:
     def __call__(self, profile: str = "fixed", *arguments: str) -> ReferenceService:
         """Start one. profile: ``reference-service --list`` names them. arguments: more of its options.
 
-        Raises
-        TargetError, with the end of its log, when it does not become ready.
+        Raises TargetError, with the end of its log, when it does not become ready.
         """
         self._started += 1
         folder = self._folder / f"reference-{self._started}"

@@ -37,10 +37,13 @@ class UnknownName(ValueError):
 class Blueprint:
     """What the service is made of; each field can be replaced.
 
-    exchange: asks in place of the DEALER client (None: the client over ``links``). around: wraps the
-    exchange, innermost first. middleware: wraps the streams' responses, by name. protocol: uvicorn's
-    HTTP protocol class or its name. listen: socket options of the listening socket, as for
-    ``setsockopt``. ending: called at the very end, after streams and threads.
+    names: of the defects and mitigations that were installed, for the log. links: when sockets are opened and closed;
+    around_links wraps it. exchange: asks in place of the DEALER client (None: the client over ``links``). around: wraps
+    the exchange, innermost first. deadlines, shared_checks: as in ``HealthService``. middleware: wraps the streams'
+    responses, by name. protocol: uvicorn's HTTP protocol class or its name. listen: socket options of the listening
+    socket, as for ``setsockopt``. socket_limit: ZeroMQ sockets at once, None for any number. payload_padding: bytes
+    added to each event. closing: called after the threads were told to end, before ZeroMQ ends. ending: called at the
+    very end.
     """
 
     settings: Settings

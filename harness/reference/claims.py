@@ -16,6 +16,8 @@ from harness.reference.single_defects import SINGLE_DEFECTS
 from harness.reference.single_mitigations import SINGLE_MITIGATIONS
 from harness.reference.variations import VARIATIONS
 
+# Repeats of a trial: of a crash or a leak; of a pass; of two whose times to a crash are compared;
+# and of a comparison that is to show that there is no difference (ENOUGH_REPEATS in harness.core.claims).
 REPEATS, BOUNDED_REPEATS, COMPARED_REPEATS, BREAKER_REPEATS = 5, 3, 12, 20
 SOURCE = "not in the analysis: published source"
 DEFECT = "this service: defect"
@@ -50,7 +52,7 @@ def _repeats(profile: Profile) -> int:
     return BOUNDED_REPEATS if profile.expected == BOUNDED else REPEATS
 
 
-def _of(
+def _row(
     name: str, section: str, claim: str, by: str = "as-described", value: str = "", alias: str = ""
 ) -> Claim:
     """A row tested by the profile or variation ``name`` alone."""
@@ -59,20 +61,20 @@ def _of(
 
 
 _STORY = (
-    _of("original", LIFECYCLE, "health checks leave DEALER sockets open until the process dies", "crashes"),
-    _of(
+    _row("original", LIFECYCLE, "health checks leave DEALER sockets open until the process dies", "crashes"),
+    _row(
         "only-shared-socket",
         SOURCE,
         "one DEALER shared by all threads and replaced on timeout crashes inside libzmq",
         "crashes",
     ),
-    _of(
+    _row(
         "upstream",
         SOURCE,
         "the published client crashes when the broker is silent, and no byte reaches its clients",
         "as-described",
     ),
-    _of(
+    _row(
         "upstream-real-time",
         "Investigation Timeline, Phase 2",
         "the service crashes about 30 seconds after it starts",
@@ -87,15 +89,15 @@ _STORY = (
         reason="the service is written in Python and has no cgo stack; leaked sockets alone end in EMFILE "
         "(row original), and libzmq aborts where sockets are shared (row only-shared-socket)",
     ),
-    _of(
+    _row(
         "amplification",
         AMPLIFICATION,
         "checks per second = clients × components ÷ interval",
         "proportional",
         "4 1.0",
     ),
-    _of("solution-1", SOLUTION.format(1), "still crashed", "crashes"),
-    _of("solution-2", SOLUTION.format(2), "the core issue persisted", "crashes"),
+    _row("solution-1", SOLUTION.format(1), "still crashed", "crashes"),
+    _row("solution-2", SOLUTION.format(2), "the core issue persisted", "crashes"),
     Claim(
         "solution-2-later",
         SOLUTION.format(2),
@@ -110,9 +112,9 @@ _STORY = (
         "later",
         (("circuit-breaker", BREAKER_REPEATS), ("upstream", BREAKER_REPEATS)),
     ),
-    _of("solution-3", SOLUTION.format(3), "streaming works again, crashes continue"),
+    _row("solution-3", SOLUTION.format(3), "streaming works again, crashes continue"),
     *(
-        _of(
+        _row(
             f"solution-{number}-with-pool",
             SOLUTION.format(number),
             f"what remains after Solution {number} once the crash is out of the way: {rest}",
@@ -123,8 +125,8 @@ _STORY = (
             (3, "clients that disconnect are not seen"),
         )
     ),
-    _of("fixed", "Recommended Actions, all", "everything together neither crashes nor leaks"),
-    _of(
+    _row("fixed", "Recommended Actions, all", "everything together neither crashes nor leaks"),
+    _row(
         "recommended",
         "Recommended Actions, all",
         "on upstream, all recommendations and solutions together prevent the crash",
@@ -133,7 +135,7 @@ _STORY = (
 )
 
 _MONITORING = (
-    _of(
+    _row(
         "dangling-sockets",
         IMMEDIATE.format(3),
         "socket monitoring with cleanup verification reveals each leaked socket",
@@ -141,13 +143,13 @@ _MONITORING = (
         "dangling-socket",
         alias="resource-monitoring",
     ),
-    _of(
+    _row(
         "errors-handled",
         IMMEDIATE.format(4),
         "closing the socket on the error path too stops the leak that timeouts cause (row only-leak-on-error)",
         "as-described",
     ),
-    _of(
+    _row(
         "only-unbounded-history",
         MEDIUM.format(4),
         "memory profiling reveals a leak early",
@@ -155,7 +157,7 @@ _MONITORING = (
         LEAKING,
         alias="memory-profiling",
     ),
-    _of(
+    _row(
         "recommended",
         MEDIUM.format(1),
         "a refactored client with proper resource management prevents the crash",
@@ -196,7 +198,7 @@ _SECTIONS = {
 }
 
 _SIGNATURES = (
-    _of(
+    _row(
         "dangling-sockets",
         APPENDIX,
         "“Dangling ZeroMQ DEALER socket” is provoked and recognised",
@@ -204,7 +206,7 @@ _SIGNATURES = (
         "dangling-socket",
         alias="signature-dangling",
     ),
-    _of(
+    _row(
         "only-linger-forever",
         APPENDIX,
         "“Context termination timeout” is provoked and recognised",
@@ -212,7 +214,7 @@ _SIGNATURES = (
         "context-termination",
         alias="signature-context",
     ),
-    _of(
+    _row(
         "only-double-close",
         APPENDIX,
         "“Socket close failure” is provoked and recognised",
@@ -226,7 +228,7 @@ _SIGNATURES = (
 def _actions() -> Iterator[Claim]:
     for profile in SINGLE_MITIGATIONS:
         action = profile.mitigations[0]
-        yield _of(
+        yield _row(
             profile.name,
             _SECTIONS[action],
             f"adding only {action} prevents the crash of {profile.base}",
@@ -238,8 +240,8 @@ def _defects() -> Iterator[Claim]:
     tested = {claim.name for claim in _STORY}
     for profile in SINGLE_DEFECTS:
         if profile.name not in tested:
-            yield _of(profile.name, f"{DEFECT} {profile.defects[0]}", profile.explanation)
-    yield _of("bare", "this service: no defect", "without a defect nothing stays")
+            yield _row(profile.name, f"{DEFECT} {profile.defects[0]}", profile.explanation)
+    yield _row("bare", "this service: no defect", "without a defect nothing stays")
 
 
 CLAIMS: tuple[Claim, ...] = (*_STORY, *_actions(), *_MONITORING, *_SIGNATURES, *_defects())

@@ -28,7 +28,8 @@ COMPONENTS = (
     Question("app", "mmi.service", (b"app",)),
 )
 PAGE = resource.getpagesize()
-FRESH = 0.5  # share of the interval for which a shared round counts as new
+FRESH_SHARE = 0.5  # of the interval, for which the results of a shared round are reused
+LATENCY_WEIGHT = 0.2  # of the last answer in the mean latency
 OVER_HTTP = b"over HTTP"  # the first frame of an answer that did not come from the broker
 
 
@@ -114,7 +115,7 @@ class HealthService:
         self.deadlines = deadlines
         self.shared = shared
         self._rounds: dict[str, asyncio.Task[dict[str, Result]]] = {}
-        self._asked: dict[str, float] = {}  # when the last round of a kind was over
+        self._round_ended: dict[str, float] = {}  # kind → when its last round was over
         self.history: History = history if history is not None else deque(maxlen=len(COMPONENTS))
         self.latest: dict[str, Result] = {}
         self._started = time.monotonic()
@@ -137,7 +138,7 @@ class HealthService:
             interval = (
                 self.settings.dashboard_interval if kind == "dashboard" else self.settings.status_interval
             )
-            if time.monotonic() - self._asked.get(kind, -math.inf) < interval * FRESH:
+            if time.monotonic() - self._round_ended.get(kind, -math.inf) < interval * FRESH_SHARE:
                 return dict(self.latest)
             under_way = self._rounds[kind] = asyncio.create_task(self._shared_round(kind))
         # The disconnect of one client must not cancel the round for the others.
@@ -147,7 +148,7 @@ class HealthService:
         try:
             return await self._round(kind)
         finally:
-            self._asked[kind] = time.monotonic()
+            self._round_ended[kind] = time.monotonic()
             del self._rounds[kind]
 
     async def _round(self, kind: str) -> dict[str, Result]:
@@ -213,7 +214,7 @@ class HealthService:
         # 0 is the latency of a check that was not made.
         if result.latency_ms:
             # An exponentially weighted mean, so that the payload shows a trend rather than the last answer.
-            self._latency += 0.2 * (result.latency_ms - self._latency)
+            self._latency += LATENCY_WEIGHT * (result.latency_ms - self._latency)
 
     def overall(self) -> str:
         """unknown before the first check; then healthy or unhealthy where all components are, else degraded."""

@@ -38,14 +38,14 @@ class IsolatedExchange:
     def __init__(self, settings: Settings, names: Sequence[str], counters: Counters) -> None:
         self._argument = json.dumps({"settings": asdict(settings), "names": list(names)})
         self._counters = counters
-        self._seen = dict.fromkeys(COUNTED, 0)
+        self._counted = dict.fromkeys(COUNTED, 0)  # the counts of this child that are in ``counters`` already
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._pending: dict[int, Future[tuple[bytes, ...]]] = {}
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
         self._ready = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="isolate", daemon=True)
+        self._keeper = threading.Thread(target=self._run_children, name="isolate", daemon=True)
         self._keeper.start()
         self._ready.wait(START_TIMEOUT)
 
@@ -79,7 +79,8 @@ class IsolatedExchange:
             with self._lock:
                 self._pending.pop(number, None)
 
-    def _keep(self) -> None:
+    def _run_children(self) -> None:
+        """Start a child, and another one whenever it ends, until the service ends."""
         while not self._ending.is_set():
             try:
                 child = subprocess.Popen(
@@ -124,8 +125,8 @@ class IsolatedExchange:
 
     def _answer(self, message: dict[str, Any]) -> None:
         for name in COUNTED:
-            self._counters.add(name, message["counters"][name] - self._seen[name])
-            self._seen[name] = message["counters"][name]
+            self._counters.add(name, message["counters"][name] - self._counted[name])
+            self._counted[name] = message["counters"][name]
         with self._lock:
             answer = self._pending.get(message["id"])
         if answer is None:
@@ -140,9 +141,9 @@ class IsolatedExchange:
         """Count the sockets of an ended child as closed: the kernel closed them."""
         for group in ("sockets", "contexts"):
             self._counters.add(
-                f"{group}.closed", self._seen[f"{group}.opened"] - self._seen[f"{group}.closed"]
+                f"{group}.closed", self._counted[f"{group}.opened"] - self._counted[f"{group}.closed"]
             )
-        self._seen = dict.fromkeys(COUNTED, 0)
+        self._counted = dict.fromkeys(COUNTED, 0)
 
     @staticmethod
     def _log(text: str) -> None:

@@ -17,7 +17,7 @@ from harness.reference.app import application
 from harness.reference.blueprint import Blueprint, Service
 from harness.reference.logs import log
 
-BACKLOG = 2048
+BACKLOG = 2048  # clients that wait to be accepted
 GRACE = 2  # seconds that open streams get at the end
 KEEP_ALIVE = 2  # seconds an idle HTTP connection is kept
 
