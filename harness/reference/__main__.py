@@ -48,8 +48,8 @@ def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> s
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "REFERENCE"},
-    epilog="Times are seconds. Without --real-time all of them are scaled down, but for those given here. Every option "
-    "can come from the environment: REFERENCE_BROKER for --broker, REFERENCE_LOG_FORMAT for --log-format.",
+    epilog="All times are in seconds. Without --real-time they are scaled down, except those given as options. Every "
+    "option can come from the environment: REFERENCE_BROKER for --broker, REFERENCE_LOG_FORMAT for --log-format.",
 )
 @click.option(
     "--profile",
@@ -65,7 +65,7 @@ def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     envvar="REFERENCE_DEFECT",
     multiple=True,
     metavar="NAME",
-    help="Plant one more. Repeatable.",
+    help="Plant this defect as well. Repeatable.",
 )
 @click.option(
     "--mitigation",
@@ -73,26 +73,32 @@ def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     envvar="REFERENCE_MITIGATION",
     multiple=True,
     metavar="NAME",
-    help="Add one. Repeatable.",
+    help="Apply this mitigation as well. Repeatable.",
 )
 @click.option(
     "--host", default=Settings().host, callback=_host, show_default=True, help="Address to listen on."
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0: a free one.",
+)
 @click.option(
     "--broker", metavar="ENDPOINT", default=Settings().broker, callback=_endpoint, show_default=True
 )
 @click.option(
     "--time-scale",
     type=seconds,
-    help=f"Factor for all times. Default: {DEFAULT_SCALE}, and the profile's own times.",
+    help=f"Factor for all times [default: {DEFAULT_SCALE}, with the profile's own times].",
 )
 @click.option("--real-time", is_flag=True, help="Ticks of 5 s and 2 s, timeouts of 30 s.")
-@click.option("--dashboard-interval", type=seconds, help="Between two dashboard-update events.")
-@click.option("--status-interval", type=seconds, help="Between two status-update events.")
+@click.option("--dashboard-interval", type=seconds, help="Time between two dashboard-update events.")
+@click.option("--status-interval", type=seconds, help="Time between two status-update events.")
 @click.option("--timeout", type=seconds, help="How long a receive waits for the broker.")
 @click.option("--recovery", "breaker_recovery", type=seconds, help="How long an open circuit stays open.")
-@click.option("--keep-alive", type=seconds, help="Between two keep-alive comments.")
+@click.option("--keep-alive", type=seconds, help="Time between two keep-alive comments.")
 @click.option("--dashboard-deadline", type=seconds, help="How long a dashboard tick waits for its checks.")
 @click.option("--status-deadline", type=seconds, help="How long a status tick waits for its checks.")
 @click.option(
@@ -100,40 +106,52 @@ def _host(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     type=counts,
     default=Settings().breaker_failures,
     show_default=True,
-    help="Failures in a row that open the circuit.",
+    help="Number of failures in a row that open the circuit.",
 )
 @click.option(
-    "--workers", type=counts, default=Settings().workers, show_default=True, help="Threads that run checks."
+    "--workers",
+    type=counts,
+    default=Settings().workers,
+    show_default=True,
+    help="Number of threads that run checks.",
 )
 @click.option(
-    "--pool-size", type=counts, default=Settings().pool_size, show_default=True, help="Sockets of the pool."
+    "--pool-size",
+    type=counts,
+    default=Settings().pool_size,
+    show_default=True,
+    help="Number of sockets in the pool.",
 )
 @click.option(
     "--socket-limit",
     type=counts,
     default=Settings().socket_limit,
     show_default=True,
-    help="ZeroMQ sockets at once, with the mitigation socket-limit.",
+    help="Maximum number of ZeroMQ sockets, with the mitigation socket-limit.",
 )
 @click.option(
     "--history-limit",
     type=counts,
     default=Settings().history_limit,
     show_default=True,
-    help="Health results kept, with the mitigation bounded-history.",
+    help="Maximum number of health results, with the mitigation bounded-history.",
 )
 @click.option("--log-format", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True)
-@click.option("--health-url", metavar="URL", help="Where http-fallback asks; {component} is replaced.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the ticks' jitter.")
-@click.option("--ready", is_flag=True, help="Print one JSON line, {url, pid}, when it is up.")
+@click.option(
+    "--health-url", metavar="URL", help="URL that the mitigation http-fallback asks; {component} is replaced."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the jitter of ticks.")
+@click.option("--ready", is_flag=True, help="Print one JSON line, {url, pid}, when the service is ready.")
 @click.option(
     "--list",
     "listing",
     envvar="REFERENCE_LIST",
     is_flag=True,
-    help="Profiles, defects and mitigations, and stop.",
+    help="Print the profiles, defects and mitigations, and stop.",
 )
-@click.option("--describe", is_flag=True, help="The same as JSON, with loads and expected ends, and stop.")
+@click.option(
+    "--describe", is_flag=True, help="Print the same as JSON, with loads and expected outcomes, and stop."
+)
 def main(*, describe: bool, listing: bool, **options: Any) -> None:
     """A health dashboard over server-sent events that asks a Majordomo broker at every tick.
 
