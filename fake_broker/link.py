@@ -47,7 +47,7 @@ class Direction:
         self.shut = False
 
 
-class Link:
+class PeerLink:
     """A peer's connection (front) and the proxy's own connection to the ROUTER (back). passed: bytes in both
     directions. silenced: no more bytes are read or passed."""
 

@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Direction, Link, Policy, Tally
+from fake_broker.link import FIN, HALF_OPEN, HANG, RST, Direction, PeerLink, Policy, Tally
 
 BUFFER = 64 * 1024  # bytes that wait in one direction of a connection
 MAX_WAIT = 0.5  # seconds of one select
@@ -40,8 +40,8 @@ class Proxy:
         self._clock = clock
         self._upstream = upstream
         self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._links: dict[socket.socket, Link] = {}
-        self._timed: dict[Link, float] = {}
+        self._links: dict[socket.socket, PeerLink] = {}
+        self._timed: dict[PeerLink, float] = {}
         self._policy = Policy()
         self._tallies: dict[int, Tally] = {}
         self._owners: dict[str, Tally] = {}  # of each field of the policy, while a fault sets it
@@ -129,7 +129,7 @@ class Proxy:
                     one.close()
             self._selector.close()
 
-    def _carry_out_orders(self) -> set[Link]:
+    def _carry_out_orders(self) -> set[PeerLink]:
         """Carry out the orders of the other thread. Returns the connections that may make progress after them."""
         with contextlib.suppress(BlockingIOError):
             self._wake_read.recv(1024)
@@ -163,14 +163,14 @@ class Proxy:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Does not wait: bytes are buffered until the connection is writable.
         back.connect_ex(self._upstream)
-        link = Link(front, back, self._clock() + self._policy.pause)
+        link = PeerLink(front, back, self._clock() + self._policy.pause)
         self._links[front] = self._links[back] = link
         for name, tally in self._owners.items():
             tally.seen += 1
             tally.fired += name == "pause"
         self._watch(link)
 
-    def _pump(self, link: Link) -> None:
+    def _pump(self, link: PeerLink) -> None:
         try:
             for direction in link.directions:
                 self._move(link, direction)
@@ -185,7 +185,7 @@ class Proxy:
         else:
             self._watch(link)
 
-    def _move(self, link: Link, direction: Direction) -> None:
+    def _move(self, link: PeerLink, direction: Direction) -> None:
         """Read and write one direction as far as it goes without waiting."""
         policy = self._policy
         if not direction.ended and len(direction.buffer) < BUFFER:
@@ -215,7 +215,7 @@ class Proxy:
             direction.shut = True
             direction.into.shutdown(socket.SHUT_WR)
 
-    def _watch(self, link: Link) -> None:
+    def _watch(self, link: PeerLink) -> None:
         """Register the connection only for events, or a time, after which it can make progress."""
         now = self._clock()
         # Bytes that wait for a pause or a gap to end: a timer wakes the connection, not its socket.
@@ -245,7 +245,7 @@ class Proxy:
             elif events != known.events:
                 self._selector.modify(one, events)
 
-    def _end(self, link: Link, how: str) -> None:
+    def _end(self, link: PeerLink, how: str) -> None:
         if how in (HANG, HALF_OPEN):
             link.silenced = True
             self._watch(link)

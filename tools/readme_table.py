@@ -25,10 +25,10 @@ HEADINGS = (
 COMPARED = "solution-2-later"  # the claim that compares two profiles
 
 
-def table(record: ClaimsRecord, said: Mapping[str, str] | None = None) -> str:
-    """Markdown: one row per profile of ``make reproduce``. said: what the analysis said, by profile; None: as the
+def table(record: ClaimsRecord, claims: Mapping[str, str] | None = None) -> str:
+    """Markdown: one row per profile of ``make reproduce``. claims: what the analysis said, by profile; None: as the
     reference service describes it."""
-    words = {name: spec.said for name, spec in describe().items()} if said is None else said
+    words = {name: spec.claim for name, spec in describe().items()} if claims is None else claims
     rows = {row.claim.name: row for row in record.rows()}
     lines = [_line(name, rows, record, words) for name in DEFAULT_PROFILES]
     compared = rows.get(COMPARED)
@@ -54,10 +54,10 @@ def table(record: ClaimsRecord, said: Mapping[str, str] | None = None) -> str:
     ).rstrip()
 
 
-def _line(name: str, rows: Mapping[str, Row], record: ClaimsRecord, said: Mapping[str, str]) -> str:
+def _line(name: str, rows: Mapping[str, Row], record: ClaimsRecord, claims: Mapping[str, str]) -> str:
     row, found = rows.get(name), record.measured.get(name, ())
     if row is None or not found:
-        return _cells((name, "not measured yet", "–", "–", "–", "–", said.get(name, "–")))
+        return _cells((name, "not measured yet", "–", "–", "–", "–", claims.get(name, "–")))
     return _cells(
         (
             name,
@@ -66,7 +66,7 @@ def _line(name: str, rows: Mapping[str, Row], record: ClaimsRecord, said: Mappin
             connections(found),
             growth(found) or "–",
             signatures(found) or "–",
-            said.get(name, "–"),
+            claims.get(name, "–"),
         )
     )
 

@@ -84,15 +84,20 @@ def bound_of(bound: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**bound, "retained": str(bound.get("explanation", "")).partition(";")[0] if retention else ""}
 
 
+# The names of today for fields of ``about``.
+ABOUT = {"said": "claim", "last_words": "last_lines"}
+
+
 def renamed(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The record with the names of today: earlier versions called ``about`` of a trial ``extra``."""
     trials = data.get("trials")
-    if not isinstance(trials, list) or not any(isinstance(one, Mapping) and "extra" in one for one in trials):
+    if not isinstance(trials, list):
         return data
-    return {
-        **data,
-        "trials": [
-            {**one, "about": one["extra"]} if isinstance(one, Mapping) and "extra" in one else one
-            for one in trials
-        ],
-    }
+    return {**data, "trials": [_trial(one) if isinstance(one, Mapping) else one for one in trials]}
+
+
+def _trial(trial: Mapping[str, Any]) -> Mapping[str, Any]:
+    about = trial.get("extra", trial.get("about"))
+    if not isinstance(about, Mapping):
+        return trial
+    return {**trial, "about": {ABOUT.get(name, name): value for name, value in about.items()}}

@@ -86,7 +86,7 @@ def _signature(verdict: Verdict) -> str:
 
 
 def _seen(trial: Trial) -> tuple[str, ...]:
-    lines = trial.exit.log_tail if trial.exit else trial.about.last_words
+    lines = trial.exit.log_tail if trial.exit else trial.about.last_lines
     return tuple(one.name for one in SIGNATURES if any(re.search(one.pattern, line[:500]) for line in lines))
 
 

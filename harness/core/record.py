@@ -108,11 +108,11 @@ class About:
 
     mode: of the load. load: in a few words; runs with the same words are comparable. soak: bounds per hour are asked
     for. budget_profile: whose budgets were used. runtime_version: of the service. advice: the next step where it never
-    got ready. stopped_with, last_words: return code and last lines of a service that the harness stopped.
+    got ready. stopped_with, last_lines: return code and last lines of a service that the harness stopped.
     search_seconds: time that the search for the place took. peak_fds, peak_threads, peak_rss: highest readings.
-    profile: of the reference service, with its summary, what the analysis said of it, the expected outcome and log
-    line, ``scale`` (real or scaled time) and ``ramp`` (streams of each cycle). confirmed: whether it ended as expected;
-    note: why not, or what was seen.
+    profile: of the reference service, with its summary, ``claim`` (what the analysis says of it), the expected outcome
+    and log line, ``scale`` (real or scaled time) and ``ramp`` (streams of each cycle). confirmed: whether it ended as
+    expected; note: why not, or what was seen.
     """
 
     mode: str = ""
@@ -122,14 +122,14 @@ class About:
     runtime_version: str = ""
     advice: str = ""
     stopped_with: int | None = None
-    last_words: tuple[str, ...] = ()
+    last_lines: tuple[str, ...] = ()
     search_seconds: float | None = None
     peak_fds: float | None = None
     peak_threads: float | None = None
     peak_rss: float | None = None
     profile: str = ""
     summary: str = ""
-    said: str = ""
+    claim: str = ""
     expected: str = ""
     expected_in_log: str = ""
     scale: str = ""

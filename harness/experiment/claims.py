@@ -263,7 +263,9 @@ def _described(catalogue: Catalogue) -> dict[str, Any]:
 def _digest(spec: ProfileSpec) -> str:
     """A digest of everything that influences the result of a trial; its wording does not."""
     # Texts that only people read are left out: a better wording must not discard hours of measurements.
-    parts = {**asdict(spec), "summary": "", "said": "", "load": dict(spec.load)}
+    parts = {**asdict(spec), "summary": "", "load": dict(spec.load)}
+    del parts["claim"]
+    parts["said"] = ""  # the name of that text when the measurements were made: another changes every digest
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

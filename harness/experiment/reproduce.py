@@ -50,7 +50,7 @@ class ProfileSpec:
 
     name: str
     summary: str
-    said: str
+    claim: str
     broker: str
     expected: Outcome
     in_log: str
@@ -134,7 +134,7 @@ def _profile_spec(data: Mapping[str, Any]) -> ProfileSpec:
     return ProfileSpec(
         name=data["name"],
         summary=data["summary"],
-        said=data["said"],
+        claim=data["claim"],
         broker=data["broker"],
         expected=Outcome(data["expected"]),
         in_log=data["in_log"],
@@ -207,7 +207,7 @@ def setup_for(spec: ProfileSpec, overrides: LoadOverrides, *, name: str | None =
         about=About(
             profile=spec.name,
             summary=spec.summary,
-            said=spec.said,
+            claim=spec.claim,
             expected=spec.expected.value,
             expected_in_log=spec.in_log,
             scale="real" if overrides.real_time else "scaled",
@@ -249,7 +249,7 @@ def confirmed(trial: Trial, spec: ProfileSpec) -> tuple[bool, str]:
     code = trial.exit.returncode if trial.exit else trial.about.stopped_with
     if code not in spec.returncodes and not trial.interrupted:
         return False, f"expected return code {' or '.join(map(str, spec.returncodes))}, saw {code}"
-    lines = trial.exit.log_tail if trial.exit else trial.about.last_words
+    lines = trial.exit.log_tail if trial.exit else trial.about.last_lines
     # An abort logs its reason. But if two threads fault at once, the second ends the process before the handler of the
     # first has written anything, because faulthandler restores the default action before it writes.
     by_signal = bool(trial.exit and trial.exit.returncode and trial.exit.returncode < 0)

@@ -28,7 +28,7 @@ class Stopped:
     """The result of stopping a service. notes: for the record of the trial."""
 
     returncode: int | None
-    last_words: tuple[str, ...]
+    last_lines: tuple[str, ...]
     notes: tuple[Note, ...]
 
 

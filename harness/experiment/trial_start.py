@@ -28,7 +28,7 @@ from harness.swarm.launch import Swarm
 from harness.swarm.setup import SECRET_VARIABLE, SwarmSetup
 from harness.target.attach import AttachedTarget
 from harness.target.listening import listens_at
-from harness.target.ready import check_free, check_loopback, check_url, exit_error, last_words, wait_ready
+from harness.target.ready import check_free, check_loopback, check_url, exit_error, last_lines, wait_ready
 from harness.target.spawn import fill_port, free_port, spawn
 
 EXIT_TIMEOUT = 2.0  # seconds within which a service that dropped its connections is seen to have exited
@@ -182,8 +182,8 @@ class TrialStarter:
             return
         # If the exit is recorded already, the service crashed under load; otherwise the harness has just stopped it.
         if record.trial.exit is None:
-            last = tuple(stopped.last_words)
-            about = replace(record.trial.about, stopped_with=stopped.returncode, last_words=last)
+            last = tuple(stopped.last_lines)
+            about = replace(record.trial.about, stopped_with=stopped.returncode, last_lines=last)
             record.change(about=about)
         if stopped.notes:
             record.change(notes=(*record.trial.notes, *stopped.notes))
@@ -266,7 +266,7 @@ class TrialStarter:
             # The load will show it as well, so waiting once is enough.
             self.record.note(NoteKind.PREFLIGHT, f"preflight: {answer.problem}")
         elif answer.problem and not (answer.status in (None, 200) and target.wait(EXIT_TIMEOUT)):
-            raise TargetError(answer.problem + last_words(target), advice=answer.advice)
+            raise TargetError(answer.problem + last_lines(target), advice=answer.advice)
 
     def _check_runs_in_foreground(self, target: Target, endpoint: Endpoint) -> None:
         """Raise TargetError for a command that exited with 0 just after the service began to listen: it started the

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.core.errors import TargetError
 from harness.experiment.broker import Broker, BrokerSetup
 from harness.process.child import Child
-from harness.target.ready import last_words, wait_ready
+from harness.target.ready import last_lines, wait_ready
 from harness.target.spawn import free_port
 
 START_TIMEOUT = 30.0  # seconds until a reference service must be ready
@@ -69,5 +69,5 @@ class ReferenceServices:
         wait_ready(url, process, timeout=START_TIMEOUT)
         # What answered may have been another process on the same port.
         if not process.alive:
-            raise TargetError(f"the reference service exited at once{last_words(process)}")
+            raise TargetError(f"the reference service exited at once{last_lines(process)}")
         return ReferenceService(url, process.pid, peer, process)

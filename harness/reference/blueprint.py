@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from harness.reference import defects, mitigations
 from harness.reference.counters import Counters
 from harness.reference.health import AdmissionPolicy, AdmitAll, HealthService, History
-from harness.reference.mdp_client import DealerExchange, Exchange, LinkPerCheck, Links
+from harness.reference.mdp_client import DealerExchange, DealerPerCheck, Dealers, Exchange
 from harness.reference.panic import panic
 from harness.reference.runner import Runner, WorkerThreads
 from harness.reference.settings import Settings
@@ -37,20 +37,20 @@ class UnknownName(ValueError):
 class Blueprint:
     """What the service is made of; each field can be replaced.
 
-    names: of the defects and mitigations that were installed, for the log. links: when sockets are opened and closed;
-    around_links wraps it. exchange: asks in place of the DEALER client (None: the client over ``links``). around: wraps
-    the exchange, innermost first. deadlines, shared_checks: as in ``HealthService``. middleware: wraps the streams'
-    responses, by name. protocol: uvicorn's HTTP protocol class or its name. listen: socket options of the listening
-    socket, as for ``setsockopt``. socket_limit: ZeroMQ sockets at once, None for any number. payload_padding: bytes
-    added to each event. closing: called after the threads were told to end, before ZeroMQ ends. ending: called at the
-    very end.
+    names: of the defects and mitigations that were installed, for the log. dealers: when sockets are opened and closed;
+    around_dealers wraps it. exchange: asks in place of the DEALER client (None: the client over ``dealers``). around:
+    wraps the exchange, innermost first. deadlines, shared_checks: as in ``HealthService``. middleware: wraps the
+    streams' responses, by name. protocol: uvicorn's HTTP protocol class or its name. listen: socket options of the
+    listening socket, as for ``setsockopt``. socket_limit: ZeroMQ sockets at once, None for any number. payload_padding:
+    bytes added to each event. closing: called after the threads were told to end, before ZeroMQ ends. ending: called at
+    the very end.
     """
 
     settings: Settings
     names: tuple[str, ...] = ()
     counters: Counters = field(default_factory=Counters)
-    links: Callable[[Sockets, str], Links] = LinkPerCheck
-    around_links: list[Callable[[Links], Links]] = field(default_factory=list)
+    dealers: Callable[[Sockets, str], Dealers] = DealerPerCheck
+    around_dealers: list[Callable[[Dealers], Dealers]] = field(default_factory=list)
     exchange: Callable[[Blueprint], Exchange] | None = None
     around: list[Callable[[Exchange], Exchange]] = field(default_factory=list)
     runner: Callable[[int, Callable[[BaseException], None]], Runner] = WorkerThreads
@@ -74,20 +74,20 @@ class Blueprint:
 
 
 class DealerClient:
-    """Sockets, links and the exchange over them: everything that touches ZeroMQ."""
+    """Sockets, dealers and the exchange over them: everything that touches ZeroMQ."""
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.sockets = Sockets(blueprint.counters)
         self.sockets.limit = blueprint.socket_limit
-        self.links = blueprint.links(self.sockets, blueprint.settings.broker)
-        for wrap in blueprint.around_links:
-            self.links = wrap(self.links)
-        self.exchange: Exchange = DealerExchange(self.links)
+        self.dealers = blueprint.dealers(self.sockets, blueprint.settings.broker)
+        for wrap in blueprint.around_dealers:
+            self.dealers = wrap(self.dealers)
+        self.exchange: Exchange = DealerExchange(self.dealers)
 
     def close(self) -> bool:
-        """Close the links; end the context if every socket is closed; otherwise print the open sockets and leave the
+        """Close the dealers; end the context if every socket is closed; otherwise print the open sockets and leave the
         context."""
-        self.links.close()
+        self.dealers.close()
         if self.sockets.report():
             self.sockets.context.term()
             return True

@@ -1,7 +1,7 @@
 """The Majordomo client: one request and one reply over a DEALER socket; a policy decides when the socket is opened
 and closed.
 
-``Links`` is that policy: it hands out a link for one exchange and takes it back. The default policy opens a socket
+``Dealers`` is that policy: it hands out a dealer for one exchange and takes it back. The default policy opens a socket
 per exchange and always closes it, which is correct; defects and mitigations replace it.
 """
 
@@ -38,7 +38,7 @@ def milliseconds(timeout: float) -> int:
     return max(1, math.ceil(timeout * 1000))
 
 
-class Link:
+class Dealer:
     """One DEALER that one thread uses at a time."""
 
     def __init__(self, sockets: Sockets, socket: zmq.Socket[bytes]) -> None:
@@ -63,7 +63,7 @@ class Link:
             raise CheckFailed("the send queue is full: no broker accepts messages", timeout=True) from None
 
     def close(self) -> None:
-        """Close the socket, and the context when it is the link's own."""
+        """Close the socket, and the context when it is the dealer's own."""
         self.sockets.close(self.socket)
         if self.context is not None:
             self.sockets.end_context(self.context)
@@ -77,22 +77,22 @@ def read(frames: Sequence[bytes]) -> mdp.ClientReply:
         raise CheckFailed(f"malformed reply: {error}") from None
 
 
-class Links(Protocol):
-    """Decides when sockets are opened and closed. ``per_check``: a link serves one exchange only."""
+class Dealers(Protocol):
+    """Decides when sockets are opened and closed. ``per_check``: a dealer serves one exchange only."""
 
     per_check: bool
 
-    def acquire(self, timeout: float) -> Link:
-        """A link to use. Raises CheckFailed when none becomes free in time."""
+    def acquire(self, timeout: float) -> Dealer:
+        """A dealer to use. Raises CheckFailed when none becomes free in time."""
 
-    def release(self, link: Link, ok: bool) -> None:
-        """The exchange on ``link`` is over; ``ok``: with an answer."""
+    def release(self, dealer: Dealer, ok: bool) -> None:
+        """The exchange on ``dealer`` is over; ``ok``: with an answer."""
 
     def close(self) -> None:
-        """Close all links at the end of the service."""
+        """Close all dealers at the end of the service."""
 
 
-class LinkPerCheck:
+class DealerPerCheck:
     """A socket per exchange, closed at its end."""
 
     per_check = True
@@ -101,31 +101,31 @@ class LinkPerCheck:
         self.sockets = sockets
         self.endpoint = endpoint
 
-    def acquire(self, timeout: float) -> Link:
-        """A new link."""
-        return Link(self.sockets, self.sockets.open(self.endpoint))
+    def acquire(self, timeout: float) -> Dealer:
+        """A new dealer."""
+        return Dealer(self.sockets, self.sockets.open(self.endpoint))
 
-    def release(self, link: Link, ok: bool) -> None:
+    def release(self, dealer: Dealer, ok: bool) -> None:
         """Close it."""
-        link.close()
+        dealer.close()
 
     def close(self) -> None:
         """Nothing to close: each exchange closes its own socket."""
 
 
 class DealerExchange:
-    """Asks over whatever link the policy gives."""
+    """Asks over whatever dealer the policy gives."""
 
-    def __init__(self, links: Links) -> None:
-        self.links = links
+    def __init__(self, dealers: Dealers) -> None:
+        self.dealers = dealers
 
     def __call__(self, question: Question, timeout: float) -> tuple[bytes, ...]:
         """See ``Exchange``."""
-        link = self.links.acquire(timeout)
+        dealer = self.dealers.acquire(timeout)
         ok = False
         try:
-            answer = link.ask(question, timeout)
+            answer = dealer.ask(question, timeout)
             ok = True
             return answer
         finally:
-            self.links.release(link, ok)
+            self.dealers.release(dealer, ok)

@@ -40,7 +40,7 @@ STAYS = "no crash; of each client that left the descriptor and the ticking handl
 class Profile:
     """One row.
 
-    said: what the root cause analysis says of it. broker: what the broker must do: ``answering``,
+    claim: what the root cause analysis says of it. broker: what the broker must do: ``answering``,
     ``silent`` or ``flapping`` (silent in turn). expected: ``crashed``, ``bounded``, ``leaking``,
     ``stalled`` or ``inconclusive``; the worst of what is true, in the order crashed, leaking, stalled.
     explanation: how it crashes, or what it retains, or why it does neither. signatures: names of crash signatures, of
@@ -59,7 +59,7 @@ class Profile:
     broker: str
     expected: str
     explanation: str
-    said: str = "–"
+    claim: str = "–"
     signatures: tuple[str, ...] = ()
     in_log: str = ""
     returncodes: tuple[int, ...] = STOPPED

@@ -54,7 +54,7 @@ class UnknownProfile(ValueError):
 
 
 def _shares(
-    name: str, summary: str, said: str, mitigations: tuple[str, ...], explanation: str, streams: bool = False
+    name: str, summary: str, claim: str, mitigations: tuple[str, ...], explanation: str, streams: bool = False
 ) -> Profile:
     """A profile that crashes by the shared socket."""
     return Profile(
@@ -65,7 +65,7 @@ def _shares(
         "silent",
         CRASHED,
         explanation,
-        said,
+        claim,
         signatures=LIBZMQ,
         in_log=ASSERTION,
         returncodes=SIGNALS,

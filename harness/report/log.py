@@ -24,7 +24,7 @@ LOG_LINES = 8  # lines of a log that a short report shows
 
 def log_tail(trial: Trial, lines: int = LOG_LINES) -> list[str]:
     """The last lines that the service logged: those before its exit, else those at the trial's end."""
-    kept = trial.exit.log_tail if trial.exit else trial.about.last_words
+    kept = trial.exit.log_tail if trial.exit else trial.about.last_lines
     return [line for text in kept if (line := plain(text, 300).strip())][-lines:]
 
 

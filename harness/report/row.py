@@ -78,7 +78,7 @@ def build_row(trial: Trial) -> Row:
         threads=_growth_text(last_process(trial), verdict, "threads"),
         memory=_memory_text(last_process(trial)),
         signature=_signature(verdict),
-        claim=trial.about.said,
+        claim=trial.about.claim,
         confirmed=trial.about.confirmed,
         note=trial.about.note,
     )

@@ -107,7 +107,7 @@ def check_free(url: str) -> None:
     )
 
 
-def last_words(target: Watched) -> str:
+def last_lines(target: Watched) -> str:
     """The last line of words of the target's log, as part of an error line; empty where there is no log to read. A
     bracket that closes a quoted traceback has no words."""
     if not target.logs:
@@ -137,7 +137,7 @@ def exit_error(target: Watched, place: str, seconds: float) -> HarnessError:
         return TargetError(
             f"the service exited by itself after {seconds:.1f} s with exit code 0, before it was ready: perhaps it "
             f"forked into the background; expected it to stay in the foreground and listen on {place}; "
-            f"what it left running was stopped{last_words(target)}",
+            f"what it left running was stopped{last_lines(target)}",
             advice="keep it in the foreground (often --foreground or --no-daemon), or start it yourself and pass "
             "--attach-port PORT instead of a command",
         )
@@ -150,7 +150,7 @@ def exit_error(target: Watched, place: str, seconds: float) -> HarnessError:
     )
     return TargetError(
         f"the service exited after {seconds:.1f} s {how}, before it was ready; expected it to stay in the "
-        f"foreground and listen on {place}{last_words(target)}",
+        f"foreground and listen on {place}{last_lines(target)}",
         advice="run the command yourself and fix what its log reports",
     )
 
@@ -256,4 +256,4 @@ def _not_ready_error(
     else:
         advice = "increase --ready-timeout, or check its log for what it is waiting for; it must listen on the port "
         advice += "that it gets as {port} in the command and as PORT in its environment"
-    return TargetError(what + last_words(target), advice=advice)
+    return TargetError(what + last_lines(target), advice=advice)

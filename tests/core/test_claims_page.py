@@ -27,8 +27,8 @@ def test_the_page_is_generated_from_its_data(record: ClaimsRecord) -> None:
 
 def test_the_table_of_readme_is_generated_from_the_same_data(record: ClaimsRecord) -> None:
     inside = README.read_text().partition(BEGIN)[2].partition(END)[0].strip()
-    said = {name: profile.said for name, profile in PROFILES.items()}
-    assert inside == table(record, said), "run: make readme-table"
+    claims = {name: profile.claim for name, profile in PROFILES.items()}
+    assert inside == table(record, claims), "run: make readme-table"
 
 
 def test_every_claim_and_every_profile_has_its_row(record: ClaimsRecord) -> None:

@@ -75,7 +75,7 @@ def test_a_crash_has_its_time_streams_and_signature() -> None:
 
 def test_the_log_of_a_stopped_service_is_searched_for_signatures() -> None:
     tail = ("x", "OSError: [Errno 24] Too many open files")
-    stopped = trial([10.0], verdict=LEAKING, about=About(last_words=tail))
+    stopped = trial([10.0], verdict=LEAKING, about=About(last_lines=tail))
     assert (
         measure(stopped).seen
         == measure(replace(stopped, exit=ExitInfo(1, 1.0, 1, tail), about=About())).seen
@@ -85,7 +85,7 @@ def test_the_log_of_a_stopped_service_is_searched_for_signatures() -> None:
         "of one that exited, its log decides"
     )
     far = ("x" * 500 + tail[1],)
-    assert measure(replace(stopped, about=About(last_words=far))).seen == (), (
+    assert measure(replace(stopped, about=About(last_lines=far))).seen == (), (
         "a line is read up to 500 characters"
     )
 

@@ -97,7 +97,7 @@ def hostile_run() -> RunRecord:
         name=HOSTILE,
         exit=ExitInfo(-6, 1.0, 2, ORDERS),
         notes=(Note(NoteKind.BUDGETS, f"budgets: {HOSTILE}"),),
-        about=About(summary=HOSTILE, said=HOSTILE, note=HOSTILE),
+        about=About(summary=HOSTILE, claim=HOSTILE, note=HOSTILE),
     )
     made = replace(made, target=replace(made.target, command=(HOSTILE,), url=HOSTILE))
     return RunRecord(

@@ -157,12 +157,12 @@ def test_a_trial_keeps_its_structure_and_loses_its_secrets() -> None:
         budget=trial([1.0]).budget,
         observations=trial([1.0, 2.0]).observations,
         exit=ExitInfo(-6, 1.0, 2, ("password=abc", "plain")),
-        about=About(last_words=("key=abc",)),
+        about=About(last_lines=("key=abc",)),
     )
     clean = BY_NAME.value(trial_with_texts)
     assert (clean.name, clean.target.url) == ("token=***", "http://h/?token=***")
     assert clean.exit == replace(trial_with_texts.exit, log_tail=("password=***", "plain"))  # type: ignore[type-var]
-    assert clean.about == About(last_words=("key=***",))
+    assert clean.about == About(last_lines=("key=***",))
     assert BY_NAME.value({"token=1": 1, "token=2": 2}) == {"token=***": 1, "token=*** (2)": 2}
     assert clean.observations is trial_with_texts.observations, "nothing is copied in vain"
     everything = mapped(trial_with_texts, lambda _: "x")

@@ -95,7 +95,7 @@ def test_cycles_that_prove_nothing_are_left_out() -> None:
 )
 def test_an_exhausted_resource_is_reported_with_the_line_of_the_log(line: str, runs_out: bool) -> None:
     long = f"{line}{'x' * 200}"
-    text = ran_out(trial([], about=About(last_words=("first", long))))
+    text = ran_out(trial([], about=About(last_lines=("first", long))))
     assert (text is not None) is runs_out
     if text:
         assert text.endswith(f": {long[:120]}")

@@ -15,7 +15,7 @@ import pytest
 
 from fake_broker import mdp
 from fake_broker.chain import MAX_FAULTS, Chain
-from fake_broker.link import Link
+from fake_broker.link import PeerLink
 from fake_broker.proxy import BUFFER, Proxy
 from fake_broker.spec import SpecError, parse
 from fake_broker.traffic import Outgoing
@@ -46,7 +46,7 @@ def linked(proxy: Proxy, behind: socket.socket) -> Iterator[tuple[socket.socket,
             yield front, back
 
 
-def links(proxy: Proxy) -> set[Link]:
+def links(proxy: Proxy) -> set[PeerLink]:
     return set(proxy._links.values())
 
 

@@ -30,8 +30,8 @@ TEST = """
         guard(command=COMMAND, **CALL)
 
     def test_unready(guard):
-        last_words = "print('#' * 2 + '[error]planted ' + chr(27) + ']0;t' + chr(7), flush=True); raise SystemExit(3)"
-        verdict = guard(command=[{python!r}, "-c", last_words], **CALL)
+        last_lines = "print('#' * 2 + '[error]planted ' + chr(27) + ']0;t' + chr(7), flush=True); raise SystemExit(3)"
+        verdict = guard(command=[{python!r}, "-c", last_lines], **CALL)
         assert verdict.bounded, verdict.explain()
 
     def test_refused(guard):

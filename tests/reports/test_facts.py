@@ -300,7 +300,7 @@ def test_the_advice_for_an_exhausted_service_names_the_resource_alone(ends: str)
         for one in trial([10.0] * 4).observations
     ]
     said: dict[str, object] = {
-        "stalled": {"observations": tuple(mute), "about": About(last_words=("x", EMFILE))},
+        "stalled": {"observations": tuple(mute), "about": About(last_lines=("x", EMFILE))},
         "crashed": {"exit": ExitInfo(1, 9.0, 300, ("x", EMFILE))},
     }
     changes = said[ends]
@@ -328,7 +328,7 @@ def test_the_log_of_an_unready_service_is_quoted_once_and_not_from_its_stop(
     quoted = '127.0.0.1:57074 - "GET /events HTTP/1.1" 401 Unauthorized'
     reason = f"http://127.0.0.1:8000/events answers 401: it needs a login; its log ends: {quoted}"
     lines = (*before, quoted, "INFO:  Shutting down", "INFO:  Finished server process [9007]")
-    unready = trial([], unready=reason, about=About(advice="give --header", last_words=lines))
+    unready = trial([], unready=reason, about=About(advice="give --header", last_lines=lines))
     facts = facts_of(replace(unready, verdict=judge(unready))).facts
     assert next((fact.text for fact in facts if fact.label == "log"), None) == log
 

@@ -91,7 +91,7 @@ def test_a_wrapped_line_has_no_label_and_an_unjudged_trial_is_named() -> None:
 
 
 def test_a_narrow_terminal_has_a_block_of_lines_for_each_trial_and_a_wide_one_a_table() -> None:
-    one = judged(LEAKING, name="one", about=About(said="it leaks"))
+    one = judged(LEAKING, name="one", about=About(claim="it leaks"))
     console, stream = screen(terminal.NARROW - 1)
     terminal.show_table([one], console)
     head, *rest = stream.getvalue().splitlines()
@@ -263,7 +263,7 @@ def test_a_row_has_the_figures_of_its_trial() -> None:
     [
         ({}, False, (*["trial"], *row.HEADINGS[1:7])),
         ({}, True, ("trial", *row.HEADINGS[1:8])),
-        ({"said": "x"}, False, (*row.HEADINGS[:7], *row.HEADINGS[8:])),
+        ({"claim": "x"}, False, (*row.HEADINGS[:7], *row.HEADINGS[8:])),
         ({"note": "x"}, True, row.HEADINGS),
         ({"confirmed": False}, True, row.HEADINGS),
     ],
@@ -280,7 +280,7 @@ def test_a_column_that_applies_to_no_row_is_left_out(
 
 def test_the_log_is_its_last_lines_with_text() -> None:
     tail = ("first", " ", "second\x1b[31m", *(f"line {n}" for n in range(8)))
-    one = replace(LEAKING, exit=ExitInfo(1, 1.0, 1, tail), about=About(last_words=("other",)))
+    one = replace(LEAKING, exit=ExitInfo(1, 1.0, 1, tail), about=About(last_lines=("other",)))
     assert log_tail(one) == [f"line {n}" for n in range(8)]
     assert log_tail(one, 9)[0].startswith("second")
     assert log_tail(one, 20)[0] == "first"
@@ -292,7 +292,7 @@ def test_a_summary_quotes_the_cause_and_no_access_log(crashed: bool) -> None:
     """Go prints the stacks of all goroutines behind its fatal error: the last eight lines were frames of net/http."""
     frames = tuple(f"/usr/local/go/src/net/http/server.go:{n} +0x485" for n in range(20))
     log = ("fatal error: concurrent map writes", '127.0.0.1 - "GET /events HTTP/1.1" 200', *frames)
-    one = replace(LEAKING, name="guard", about=About(last_words=log[:2]))
+    one = replace(LEAKING, name="guard", about=About(last_lines=log[:2]))
     if crashed:
         one = replace(one, exit=ExitInfo(2, 1.0, 1, log))
     one = replace(one, verdict=judge(one))

@@ -79,7 +79,7 @@ CASES = {
     "unready": _judged(
         trial([10.0] * 3),
         unready="http://127.0.0.1:8000/events answers 404: no such path",
-        about=About(advice="pass --url with the path of the stream", last_words=tuple(LOG)),
+        about=About(advice="pass --url with the path of the stream", last_lines=tuple(LOG)),
     ),
 }  # fmt: skip
 

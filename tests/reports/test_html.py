@@ -148,7 +148,7 @@ def test_texts_of_a_target_never_become_markup(
         name=HOSTILE,
         exit=ExitInfo(1, 1.0, 1, (HOSTILE,)),
         notes=(Note(NoteKind.STOPPED, HOSTILE, {HOSTILE: HOSTILE}),),
-        about=replace(trial.about, summary=HOSTILE, said=HOSTILE, note=HOSTILE),
+        about=replace(trial.about, summary=HOSTILE, claim=HOSTILE, note=HOSTILE),
         verdict=replace(trial.verdict, explanation=HOSTILE, warnings=(HOSTILE,), advice=HOSTILE),
     )
     page = tmp_path / "report.html"

@@ -92,7 +92,7 @@ def without_events(trial: Trial) -> int:
 
 def ran_out(trial: Trial) -> str | None:
     """The resource that a running service has exhausted according to its log: "descriptors ran out: LINE"."""
-    found = find(list(trial.about.last_words))
+    found = find(list(trial.about.last_lines))
     if found is None or found.signature.name not in EXHAUSTED:
         return None
     return f"its log says that {found.signature.meaning}: {found.line[:MAX_LINE]}"

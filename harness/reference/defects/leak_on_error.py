@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from harness.reference.blueprint import Blueprint
-from harness.reference.mdp_client import Link, LinkPerCheck
+from harness.reference.mdp_client import Dealer, DealerPerCheck
 
 SUMMARY = "the socket of a check is closed, except when the check fails"
 SEEN = "fds: +1 eventfd and +1 tcp-out per broker timeout; nothing while the broker answers"
 
 
-class ClosedOnSuccess(LinkPerCheck):
+class ClosedOnSuccess(DealerPerCheck):
     """An early return on error, before the line that closes."""
 
-    def release(self, link: Link, ok: bool) -> None:
+    def release(self, dealer: Dealer, ok: bool) -> None:
         """Close the socket only after a successful exchange."""
         if ok:
-            link.close()
+            dealer.close()
 
 
 def install(blueprint: Blueprint) -> None:
     """Replace the policy for opening and closing sockets."""
-    blueprint.links = ClosedOnSuccess
+    blueprint.dealers = ClosedOnSuccess

@@ -11,7 +11,7 @@ import zmq
 
 from fake_broker import mdp
 from harness.reference.blueprint import Blueprint
-from harness.reference.mdp_client import DIALECT, Link, Question, milliseconds, read
+from harness.reference.mdp_client import DIALECT, Dealer, Question, milliseconds, read
 from harness.reference.sockets import CheckFailed, Sockets
 
 SUMMARY = "one DEALER for all threads without a lock; a receive that times out reconnects it"
@@ -19,7 +19,7 @@ SEEN = "SIGABRT or SIGSEGV from libzmq as soon as checks time out side by side"
 TRIES = 3
 
 
-class SharedLink(Link):
+class SharedDealer(Dealer):
     """The one client. It works with whatever socket is current at each step."""
 
     def __init__(self, sockets: Sockets, endpoint: str) -> None:
@@ -47,26 +47,26 @@ class SharedLink(Link):
         self.socket = self.sockets.open(self.endpoint)
 
 
-class SharedLinks:
-    """Gives the same link to every thread."""
+class SharedDealers:
+    """Gives the same dealer to every thread."""
 
     per_check = False
 
     def __init__(self, sockets: Sockets, endpoint: str) -> None:
-        self.link = SharedLink(sockets, endpoint)
+        self.dealer = SharedDealer(sockets, endpoint)
 
-    def acquire(self, timeout: float) -> Link:
-        """The link."""
-        return self.link
+    def acquire(self, timeout: float) -> Dealer:
+        """The dealer."""
+        return self.dealer
 
-    def release(self, link: Link, ok: bool) -> None:
-        """Keep the link open."""
+    def release(self, dealer: Dealer, ok: bool) -> None:
+        """Keep the dealer open."""
 
     def close(self) -> None:
-        """Close the link at the end of the process."""
-        self.link.close()
+        """Close the dealer at the end of the process."""
+        self.dealer.close()
 
 
 def install(blueprint: Blueprint) -> None:
     """Replace the policy for opening and closing sockets."""
-    blueprint.links = SharedLinks
+    blueprint.dealers = SharedDealers

@@ -7,45 +7,45 @@ import time
 import weakref
 
 from harness.reference.blueprint import Blueprint
-from harness.reference.mdp_client import Link, Links
+from harness.reference.mdp_client import Dealer, Dealers
 from harness.reference.sockets import CheckFailed
 
 SUMMARY = "a lock around each client: checks on the same socket take turns"
-ORDER = 2  # wraps the links, so it comes after whatever replaces them
+ORDER = 2  # wraps the dealers, so it comes after whatever replaces them
 
 CLOSE_TIMEOUT = 0.5  # seconds
 
 
 class TakeTurns:
-    """A lock per link, held for the whole exchange, reconnect included."""
+    """A lock per dealer, held for the whole exchange, reconnect included."""
 
-    def __init__(self, inner: Links) -> None:
+    def __init__(self, inner: Dealers) -> None:
         self.inner = inner
         self.per_check = inner.per_check
-        self._locks: weakref.WeakKeyDictionary[Link, threading.Lock] = weakref.WeakKeyDictionary()
+        self._locks: weakref.WeakKeyDictionary[Dealer, threading.Lock] = weakref.WeakKeyDictionary()
         self._guard = threading.Lock()
 
-    def acquire(self, timeout: float) -> Link:
+    def acquire(self, timeout: float) -> Dealer:
         """Acquire the lock. Raises CheckFailed when that does not succeed in time."""
         began = time.monotonic()
-        link = self.inner.acquire(timeout)
+        dealer = self.inner.acquire(timeout)
         with self._guard:
-            lock = self._locks.setdefault(link, threading.Lock())
+            lock = self._locks.setdefault(dealer, threading.Lock())
         if not lock.acquire(timeout=max(0.0, timeout - (time.monotonic() - began))):
             if self.per_check:
-                self.inner.release(link, False)
+                self.inner.release(dealer, False)
             raise CheckFailed(f"another check held the socket for {timeout:g} s", timeout=True)
-        return link
+        return dealer
 
-    def release(self, link: Link, ok: bool) -> None:
+    def release(self, dealer: Dealer, ok: bool) -> None:
         """Release the lock."""
         with self._guard:
-            lock = self._locks[link]
-        self.inner.release(link, ok)
+            lock = self._locks[dealer]
+        self.inner.release(dealer, ok)
         lock.release()
 
     def close(self) -> None:
-        """Close the wrapped links, unless a thread still uses one inside libzmq: that one is left open, because
+        """Close the wrapped dealers, unless a thread still uses one inside libzmq: that one is left open, because
         closing a socket in use is what this lock must prevent."""
         expires = time.monotonic() + CLOSE_TIMEOUT
         with self._guard:
@@ -55,5 +55,5 @@ class TakeTurns:
 
 
 def install(blueprint: Blueprint) -> None:
-    """Wrap the links."""
-    blueprint.around_links.append(TakeTurns)
+    """Wrap the dealers."""
+    blueprint.around_dealers.append(TakeTurns)
