@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--no-leaks",
         action="store_true",
-        help="every test must release descriptors, threads, children, tasks and ZeroMQ sockets; rank those that do not",
+        help="every test must release descriptors, threads, children, tasks and ZeroMQ sockets; list those that do not",
     )
 
 

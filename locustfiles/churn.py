@@ -13,10 +13,10 @@ from harness.swarm import SseUser
 PATH = os.environ.get("SSE_PATH", "/dashboard/sse")
 
 
-class Passerby(SseUser):
+class ShortVisit(SseUser):
     wait_time = constant(0)
 
     @task
-    def glance(self):
+    def read_one_event(self):
         with self.sse(PATH) as stream:
             next(iter(stream), None)

@@ -34,8 +34,14 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
             f"a pass needs {counted(needed, 'connection', ',')} without growth (sensitivity {sensitivity:.2g} per "
             "connection); a certain leak ends the load sooner"
         )
+        wait = (
+            f"; then no clients until the growth is older than {goal.retention:g} s, the retention time"
+            if goal.retention > 0
+            else ""
+        )
         lines.append(
             "if something grows: cycles that differ by design, until the leak is certain and its driver is known"
+            + wait
         )
     else:
         lines.append(

@@ -84,6 +84,9 @@ def test_the_plan_in_words_names_sensitivity_sizes_and_time() -> None:
     assert "at most 120 s" in text
     assert "too short" not in text
     assert "likely too short" in "\n".join(outline(replace(GOAL, max_seconds=10.0), 1e-4))
+    assert "retention" not in text
+    waits = "\n".join(outline(replace(GOAL, retention=90.0), 1e-3))
+    assert "then no clients until the growth is older than 90 s, the retention time" in waits
 
 
 def test_the_plan_loads_more_for_a_finer_sensitivity() -> None:
