@@ -25,7 +25,7 @@ from harness.runtime.counters import (
     GOROUTINES,
     HANDLES,
     HEAP_BYTES,
-    LATE,
+    NO_TIME_FOR_CONTAINERS,
     OBJECTS,
     Counters,
     RuntimeReader,
@@ -207,7 +207,7 @@ def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_reports_i
     with node_server(tmp_path) as (reader, port):
         found = reader.attribute(cycle_of(port, "/object"), time_left=lambda: 0.0)
     assert not any(growth.kind == "container" for growth in found.growths)
-    assert LATE in found.notes
+    assert NO_TIME_FOR_CONTAINERS in found.notes
 
 
 @needs_node
