@@ -33,6 +33,25 @@ def relinked(text: str, source: str) -> str:
     return LINK.sub(link, text)
 
 
+def linked_from_docs(text: str, page: str) -> str:
+    """The text of a page of docs/, in which links to files of other folders become those of the site. page: the file,
+    relative to docs/."""
+    pages = {name: target for target, name in PROJECT.items()}
+    up = "../" * page.count("/")
+
+    def link(found: re.Match[str]) -> str:
+        there = (ROOT / "docs" / page).parent.joinpath(found[2]).resolve()
+        target = pages.get(there.relative_to(ROOT).as_posix()) if there.is_relative_to(ROOT) else None
+        return f"{found[1]}{up}{target}{found[3] or ''}{found[4]}" if target else found[0]
+
+    return LINK.sub(link, text)
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Called by MkDocs for each page."""
+    return linked_from_docs(markdown, page.file.src_uri)
+
+
 def on_files(files: Any, *, config: Any) -> Any:
     """Add the pages. Raises FileNotFoundError when the generated ones are missing."""
     from mkdocs.structure.files import File  # type: ignore[import-not-found]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.docs_pages import PROJECT, relinked
+from tools.docs_pages import PROJECT, linked_from_docs, relinked
 from tools.reference import api_page, json_page, options_page
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +72,14 @@ def test_links_of_other_folders_become_links_of_the_site() -> None:
     assert relinked(text, "CONTRIBUTING.md") == (
         "[a](../guard.md#options) [b](../project/changelog.md) [c](https://example.org/x.md)"
     )
+
+
+def test_a_page_of_the_docs_links_to_files_of_other_folders_as_pages_of_the_site() -> None:
+    text = "[a](../locustfiles/README.md#your-own) [b](guard.md) [c](../reports/README.md) [d](https://example.org/x.md)"
+    assert linked_from_docs(text, "swarm.md") == (
+        "[a](project/locustfiles.md#your-own) [b](guard.md) [c](../reports/README.md) [d](https://example.org/x.md)"
+    )
+    assert linked_from_docs("[a](../../CHANGELOG.md)", "guide/x.md") == "[a](../project/changelog.md)"
 
 
 def test_reference_pages_have_what_the_code_has() -> None:
