@@ -124,7 +124,7 @@ def show_growth(old: Snapshot, new: Snapshot, connections: float | None, top: in
     if not found:
         console.print("nothing grew")
     for growth in found[:top]:
-        text = growth.line() if connections else growth.line("").removesuffix(" per ")
+        text = growth.line() if connections else growth.line("")
         console.print(Text(quote.terminal(text)), soft_wrap=True)
     if len(found) > top:
         console.print(f"and {len(found) - top} more")

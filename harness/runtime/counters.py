@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError, ProbeError
 from harness.core.metric import Key
 from harness.core.note import Note, NoteKind
 from harness.core.record import Container
-from harness.core.units import counted
+from harness.core.units import bytes_text, counted
 
 OBJECTS = Key("memory", "objects")
 BLOCKS = Key("memory", "blocks")
@@ -125,14 +125,16 @@ class Growth:
         return cls(container.site, rate, "elements", "container", None, frames, own, container)
 
     def line(self, per: str = "connection") -> str:
-        """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2104 B per connection``. per: what the
-        cycles counted, when that is not connections."""
+        """One line for a report: ``app.py:12 in serve: 1.00 blocks, 2.1 kB per connection``. per: what the
+        cycles counted, when that is not connections; "" where the numbers are sums."""
+        each = f" per {per}" if per else ""
+        amount = f"{self.per_connection:.2f}" if per else f"{self.per_connection:,.0f}"
         if self.container:
-            return f"{self.site} that gains {self.per_connection:.2f} per {per}"
-        text = f"{self.site}: {self.per_connection:.2f} {self.unit}"
+            return f"{self.site} that gains {amount}{each}"
+        text = f"{self.site}: {amount} {self.unit}"
         if self.bytes_per_connection is not None:
-            text += f", {self.bytes_per_connection:.0f} B"
-        return f"{text} per {per}"
+            text += f", {bytes_text(self.bytes_per_connection)}"
+        return f"{text}{each}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,9 @@ def test_diff_is_per_connection_own_lines_first_and_counts_the_rest(tmp_path: Pa
     assert lines[1] == "/srv/app.py:3: 1.00 blocks, 100 B per connection"
     assert lines[2] == "and 1 more"
     assert "over 200 connections" in lines[3]
+    later = saved(tmp_path / "c", grown, None)
+    done = CliRunner().invoke(command, ["diff", str(before), str(later), "--top", "2"])
+    assert done.output.splitlines()[0] == "/srv/app.py:9: 400 blocks, 80 kB"
 
 
 def test_diff_reads_what_tracemalloc_itself_has_dumped(tmp_path: Path) -> None:
@@ -153,7 +156,7 @@ def test_diff_reads_what_tracemalloc_itself_has_dumped(tmp_path: Path) -> None:
     )
     planted = line_of(Path(__file__), "# planted here")
     assert re.match(
-        rf"{__file__}:{planted}: 2\.\d\d blocks, 1\d\d\d B per connection", done.output.splitlines()[0]
+        rf"{__file__}:{planted}: 2\.\d\d blocks, 1\.?\d* kB per connection", done.output.splitlines()[0]
     )
 
 
