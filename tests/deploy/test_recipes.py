@@ -288,7 +288,29 @@ def jenkins() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("kind", "code"), [("healthy", 0), pytest.param("eventfd", 1, marks=LONG)])
+def test_the_guard_of_the_jenkins_pipeline_fails_the_build_and_replaces_the_last_reports(
+    tmp_path: Path, job: Path
+) -> None:
+    """With the tests' own installation, and a service that is judged within a second."""
+    bin_folder = job / ".harness" / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "harness").symlink_to(Path(sys.executable).with_name("harness"))
+    (job / "leak-report").mkdir()  # of the build before, in the same workspace
+    (job / "leak-report" / "old.txt").touch()
+    shutil.copy(ROOT / "tests" / "services" / "difficult.py", job / "app.py")
+    env = environment(
+        tmp_path, SERVICE_URL=URL, SERVICE_COMMAND="python3 app.py {port} login", GUARD_OPTIONS=OPTIONS
+    )
+    _, guard = jenkins()
+    done = run(guard, SH, job, env)
+    assert done.returncode == 1, done.stderr
+    assert ET.parse(job / "leak-report.xml").getroot().get("failures") == "1"
+    assert (job / "leak-report" / "report.html").is_file()
+    assert not (job / "leak-report" / "old.txt").exists()
+
+
+@pytest.mark.soak(reason="installs the package as the action does, and then runs the lines of the test above")
+@pytest.mark.parametrize(("kind", "code"), [("healthy", 0), ("eventfd", 1)])
 def test_the_jenkins_pipeline_passes_and_fails(
     tmp_path: Path, job: Path, package: Path, kind: str, code: int
 ) -> None:

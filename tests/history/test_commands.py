@@ -28,6 +28,7 @@ from tests.history.nightly_runs import measured, month, nightly_run
 
 SAMPLE = Path(__file__).parents[2] / "reports" / "sample"
 PLAIN = (sys.executable, str(SERVICES / "plain_sse.py"), "{port}")
+LOGIN = (sys.executable, str(SERVICES / "difficult.py"), "{port}", "login")  # is judged within a second
 ABSENT = (
     "import importlib.util as u, sys; real = u.find_spec\n"
     "u.find_spec = lambda name, *more: None if name in ('sqlalchemy', 'alembic') else real(name, *more)\n"
@@ -142,13 +143,14 @@ def test_without_the_extra_a_guard_works_and_the_history_names_the_package(tmp_p
     )
     assert (asked.returncode, "pip install" in asked.stderr) == (2, True), "refused before anything starts"
     plain = subprocess.run(
-        [*command, "--", *PLAIN],
+        [*command, "--", *LOGIN],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         env=environment(HARNESS_HISTORY=""),
     )
-    assert (plain.returncode, plain.stderr) == (0, ""), plain.stdout
+    assert (plain.returncode, plain.stderr) == (1, ""), plain.stdout
+    assert plain.stdout.startswith("UNREADY"), plain.stdout
 
 
 def test_a_guard_records_what_makes_it_comparable(tmp_path: Path) -> None:
@@ -194,11 +196,11 @@ def test_a_history_that_cannot_be_written_changes_neither_verdict_nor_exit_code(
         "--url",
         URL,
         "--",
-        *PLAIN,
+        *LOGIN,
         cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    assert "BOUNDED" in done.stdout
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("UNREADY"), done.stdout
     (note,) = done.stderr.splitlines()
     assert note.startswith("harness: the history failed: history damaged.db: it is damaged")
     assert note.endswith("the verdict stands")
