@@ -12,7 +12,7 @@ from harness.core.cycle import Observation, Phase
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.limit import limit_of, limited
-from harness.core.judge.moments import moments
+from harness.core.judge.moments import moments, served_streams
 from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core.series import FDS, observation, trial
@@ -64,6 +64,7 @@ def test_a_limit_is_one_only_until_the_end() -> None:
         ({"unanswered": 0, "causes": {"timeout": 300}}, None),
         ({"unanswered": 100, "statuses": {503: 101}}, "only status 503"),
         ({"unanswered": 102, "statuses": {503: 101}}, "no stream was answered any more"),
+        ({"unanswered": 0, "stalls": 100, "statuses": {503: 200}}, "only status 503"),
     ],
 )
 def test_failures_of_clients_are_named(ledger: dict[str, Any], happened: str | None) -> None:
@@ -191,3 +192,72 @@ def test_threads_that_wait_for_a_lock_are_no_leak_of_the_streams_that_got_it(
     ]
     seen = trial([], observations=[first, *later], initial={key: 5.0}, retention=60.0)
     assert ("in step with" in assess_counts(seen)[key].why) is found
+
+
+def muted(first: dict[str, Any], later: dict[str, Any], level: float, **spec: Any) -> Trial:
+    """A cycle after which the level was so high, and two more that got no event; ``spec`` changes these."""
+    start = observation(0, {FDS: level}, phase=Phase.WARMUP, opened=100, ledger={"opened": 100, **first})
+    rest = [observation(i, {FDS: level}, ledger={"events": 0, **later}) for i in (1, 2)]
+    rest = [replace(one, spec=replace(one.spec, **spec)) for one in rest]
+    return trial([], observations=[start, *rest], initial={FDS: 10.0}, retention=60.0)
+
+
+PART = {"answered": 80, "reset": 20, "events": 78, "stalls": 2}
+MUTE = {"answered": 240, "reset": 60, "stalls": 240}
+
+
+@pytest.mark.parametrize(
+    ("level", "later", "spec", "found"),
+    [
+        (110.0, MUTE, {}, True),
+        (60.0, MUTE, {}, False),  # no more than clients were open at once: a pool
+        (110.0, {**MUTE, "events": 30, "stalls": 210}, {}, False),  # some still get events: it serves
+        (110.0, MUTE, {"fault": "silence"}, False),  # the broker was silenced on purpose
+        (110.0, MUTE, {"mode": "request"}, False),  # the answer is all that a plain request waits for
+    ],
+)
+def test_a_pool_that_is_asked_after_the_response_head_is_a_limit_too(
+    level: float, later: dict[str, Any], spec: dict[str, Any], found: bool
+) -> None:
+    """A FastAPI service opened a connection to Redis for each stream, of which its client allows 100. All streams were
+    answered, and none got an event any more: it was "stalled", and the connections were not mentioned."""
+    seen = muted(PART, later, level, **spec)
+    limit = limit_of(seen)
+    assert (limit and limit.happened) == (
+        "no stream got an event any more" if spec == {} and level and later == MUTE else None
+    )
+    one = assess_counts(seen)[FDS]
+    assert ("then no stream got an event any more" in one.why) is found
+    if found:
+        assert (one.status, round(one.rate, 2)) == ("suspected", 1.0)
+
+
+def test_the_streams_that_got_an_event_count_in_the_cycle_that_reached_the_limit() -> None:
+    """The second cycle found 70 of 150 connections left, although all its 240 streams were answered."""
+    start = observation(0, {FDS: 90.0}, opened=100, ledger={"answered": 80, "reset": 20, "events": 80})
+    full = observation(1, {FDS: 160.0}, ledger={"answered": 240, "reset": 60, "events": 70, "stalls": 170})
+    rest = [observation(i, {FDS: 160.0}, ledger={**MUTE, "events": 0}) for i in (2, 3)]
+    seen = trial([], observations=[start, full, *rest], initial={FDS: 10.0}, retention=60.0)
+    one = assess_counts(seen)[FDS]
+    assert one.why.startswith(
+        "in step with the streams that got an event until 160, then no stream got an event"
+    )
+    assert (one.status, one.factor, round(one.rate, 2)) == ("suspected", "answered", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("answered", "stalls", "unanswered", "events", "served"),
+    [
+        (240, 0, 0, 240, 240),
+        (240, 240, 0, 3, 0),
+        (240, 170, 0, 70, 70),
+        (100, 200, 200, 100, 100),
+        (50, 0, 0, 0, 0),
+    ],
+)
+def test_a_stream_is_served_by_an_answer_and_an_event(
+    answered: int, stalls: int, unanswered: int, events: int, served: int
+) -> None:
+    """Streams that were never answered have stalled as well. The clients of a control do not wait for an event."""
+    counts = {"answered": answered, "stalls": stalls, "unanswered": unanswered, "events": events}
+    assert served_streams(observation(0, {FDS: 9.0}, ledger=counts)) == served

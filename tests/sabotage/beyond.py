@@ -107,6 +107,8 @@ CAPS = (
     Case("node", "capped-500", _fd("file", 1.0, text=("500",))),
     Case("thread", "capped-requests-500", _fd("device", 1.0, text=("500",)), REQUESTS),
     Case("go", "capped-requests-500", _fd("file", 1.0, text=("500",)), REQUESTS),
+    Case("asyncio", "lent-150", _fd("device", 1.0, text=("no stream got an event any more",))),
+    Case("go", "lent-150", _fd("file", 1.0, text=("no stream got an event any more",))),
     Case("thread", "exhausted-200", POOL_KEPT),
     Case("go", "exhausted-200", POOL_KEPT),
     Case("asyncio", "pipe@connection", _fd("pipe", 2.0), FEW_FILES, variant="800 files"),

@@ -209,6 +209,18 @@ def test_an_exhausted_pool_answers_no_client(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", runtimes("asyncio", "go"))
+def test_a_stream_that_gets_nothing_from_a_pool_is_answered_and_waits(runtime: str) -> None:
+    with running(runtime, "lent-5") as service:
+        assert service.visit(8) == [200] * 8
+        eventually(lambda: service.grown() == 5, "not one descriptor for each of five streams", 5)
+        with service.connect() as client:
+            client.settimeout(1.0)
+            assert b" 200 " in client.recv(4096)
+            with pytest.raises(TimeoutError):
+                client.recv(4096)
+
+
+@pytest.mark.parametrize("runtime", runtimes("asyncio", "go"))
 def test_an_exhausted_table_of_descriptors_is_answered_by_503(runtime: str) -> None:
     leak = "pipe@connection" if runtime == "asyncio" else "file@connection"
     with running(runtime, leak, nofile=64) as service:

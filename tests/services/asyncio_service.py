@@ -108,6 +108,9 @@ class Service:
 
     async def _stream(self, writer: asyncio.StreamWriter, watch: asyncio.Future[bytes]) -> str:
         own: list[object] = []
+        if not self.behaviour.lent():
+            await asyncio.wait([watch])
+            return "closed"
         while True:
             if self.behaviour.overflow != "drop" or writer.transport.get_write_buffer_size() < FULL:
                 writer.write(self.behaviour.event)

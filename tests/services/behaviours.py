@@ -70,6 +70,10 @@ class Behaviour:
     def answered(self) -> None:
         """The head of a response was sent."""
 
+    def lent(self) -> bool:
+        """Whether the handler of an answered stream got what it needs before its first event."""
+        return True
+
     def sent(self) -> None:
         """An event was sent."""
 

@@ -175,6 +175,20 @@ class Capped(Behaviour):
             KEPT.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
 
 
+class Lent(Behaviour):
+    """A pool of N descriptors, of which each stream takes one after the head of its response, for good. The streams
+    that find none wait for ever."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def lent(self) -> bool:
+        if len(KEPT) >= self.most:
+            return False
+        KEPT.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
+        return True
+
+
 class Exhausted(Behaviour):
     """A pool of N threads; a stream retains its thread and its socket after its client has disconnected."""
 
@@ -265,6 +279,7 @@ PATTERNS: dict[str, Callable[..., Behaviour]] = {
     "published": Published,
     "capped": Capped,
     "capped-requests": _capped_requests,
+    "lent": Lent,
     "exhausted": Exhausted,
     "held": Held,
     "unbounded": Unbounded,

@@ -34,8 +34,8 @@ class AtOnce:
     def text(self) -> str:
         """A sentence for a verdict."""
         return (
-            f"it served {self.clients} of {self.asked} clients at once, and the others waited without an answer, as "
-            f"with {self.clients} workers; so {self.clients} clients at once were the load"
+            f"it served {self.clients} of {self.asked} clients at once: it has no more workers, or is too slow for "
+            f"more; so the load was {self.clients} clients at once"
         )
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from harness.core.cycle import Ledger, Phase
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moment import Moment
-from harness.core.judge.moments import answered, level_of
+from harness.core.judge.moments import level_of, served_streams
 from harness.core.judge.rates import interval
 from harness.core.metric import Key
 from harness.core.record import Trial
@@ -29,9 +29,12 @@ TIE_SHARE = 0.02  # share of the growth by which two factors may differ and stil
 MAX_ROUGHNESS = 3
 MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
 REFUSED = "connections were refused"
-NAMED = {"answered": "answered", "accepted": "connection", "connection": "connection"}
-# accepted: includes requests reset before their answer. connection: includes those in the queue for a worker.
-FACTORS = ("answered", "accepted", "connection")
+NO_ANSWER = "no stream was answered any more"
+NO_EVENT = "no stream got an event any more"
+NAMED = {"answered": "answered", "served": "answered", "accepted": "connection", "connection": "connection"}
+# served: answered streams that got an event. accepted: includes requests reset before their answer. connection:
+# includes those in the queue for a worker.
+FACTORS = ("answered", "served", "accepted", "connection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,13 @@ class Limit:
 def limit_of(trial: Trial) -> Limit | None:
     """The cycle in which the service stopped serving; None if it still serves, never served, or limits the rate."""
     loads = [
-        (index, o.ledger)
+        (index, o)
         for index, o in enumerate(trial.observations)
         if o.ledger.opened and o.complete and o.spec.phase is not Phase.SEARCH
     ]
-    # Only the cycles after the last one that was answered count: earlier failures were followed by answers.
-    served = [index for index, ledger in loads if answered(ledger) > MAX_ANSWERED_SHARE * ledger.opened]
-    after = [(index, ledger) for index, ledger in loads if not served or index > served[-1]]
+    # Only the cycles after the last one that was served count: earlier failures were followed by answers.
+    served = [index for index, o in loads if served_streams(o) > MAX_ANSWERED_SHARE * o.ledger.opened]
+    after = [(index, o.ledger) for index, o in loads if not served or index > served[-1]]
     if not served or not after:
         return None
     total: dict[str, int] = {}
@@ -61,7 +64,9 @@ def limit_of(trial: Trial) -> Limit | None:
             total[name] = total.get(name, 0) + count
     if not total:
         return None
-    return Limit(after[0][0], max(total.items(), key=lambda item: (item[1], item[0]))[0])
+    happened = max(total.items(), key=lambda item: (item[1], item[0]))[0]
+    mute = sum(ledger.unanswered for _, ledger in after) * 2 < sum(ledger.stalls for _, ledger in after)
+    return Limit(after[0][0], NO_EVENT if happened == NO_ANSWER and mute else happened)
 
 
 def failures(ledger: Ledger) -> dict[str, int]:
@@ -72,7 +77,7 @@ def failures(ledger: Ledger) -> dict[str, int]:
     found = {f"only status {code}": count for code, count in statuses.items()}
     silent = ledger.unanswered + ledger.stalls
     if silent:
-        found["no stream was answered any more"] = silent
+        found[NO_ANSWER] = silent
     refused = sum(count for cause, count in ledger.causes.items() if "refused" in cause or "reset" in cause)
     if refused and not statuses:
         found[REFUSED] = refused
@@ -112,7 +117,7 @@ def assess_limited(
         return None
     _, low, high = interval(grown, column)
     top = max(level for _, level in read)
-    what = "answered streams" if factor == "answered" else "connections"
+    what = {"answered": "answered streams", "served": "streams that got an event"}.get(factor, "connections")
     why = f"in step with the {what} until {top:g}, then {happened}"
     return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
 

@@ -106,6 +106,7 @@ def _cycle_totals(observation: Observation) -> dict[str, float]:
     return {
         "connection": float(ledger.opened),
         "answered": answered(ledger),
+        "served": served_streams(observation),
         "unanswered": float(ledger.unanswered),
         "refused": float(ledger.refused or ledger.rate_limited),
         "accepted": answered(ledger) + float(ledger.reset or modes.get("rst-early", 0)),
@@ -134,6 +135,15 @@ def answered(ledger: Ledger) -> float:
     early = ledger.by_mode.get("rst-early", 0)
     unserved = max(0, ledger.failed - ledger.stalls)  # a stalled stream has reached the handler
     return float(max(0, ledger.opened - unserved - early))
+
+
+def served_streams(observation: Observation) -> float:
+    """The streams of a cycle that got what they waited for. A service sends the response head before its handler asks a
+    pool for a connection, so that its clients are answered and get no event once the pool is empty."""
+    ledger = observation.ledger
+    if observation.spec.mode != "stream" or observation.spec.fault:
+        return answered(ledger)
+    return max(0.0, answered(ledger) - max(0, ledger.stalls - ledger.unanswered)) if ledger.events else 0.0
 
 
 def moments(trial: Trial) -> tuple[Moment, ...]:

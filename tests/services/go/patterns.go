@@ -154,6 +154,31 @@ func capped(most int, plain bool) *pattern {
 	return made
 }
 
+// lent has a pool of so many files, of which each stream takes one after the head of its response, for good.
+func lent(most int) *pattern {
+	pool := make(chan struct{}, most)
+	return &pattern{serve: func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		select {
+		case pool <- struct{}{}:
+			keep(open())
+		case <-r.Context().Done():
+			return
+		}
+		for {
+			w.Write([]byte("data: hello\n\n"))
+			w.(http.Flusher).Flush()
+			select {
+			case <-r.Context().Done():
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}}
+}
+
 // exhausted serves from a pool of so many workers; a stream retains its worker once its client has left.
 func exhausted(workers int) *pattern {
 	slots := make(chan struct{}, workers)
@@ -269,6 +294,8 @@ func patternOf(name string) *pattern {
 		return capped(figure(0), false)
 	case "capped-requests":
 		return capped(figure(0), true)
+	case "lent":
+		return lent(figure(0))
 	case "exhausted":
 		return exhausted(figure(0))
 	case "held":
