@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bytecode docs release-check claims readme-table coverage places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
+.PHONY: bytecode figures docs release-check claims readme-table coverage places mutation lock audit dist sbom test-long plugin-matrix help venv reproduce test lint types imports bench detector conformance endurance soak sabotage runtimes examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -148,6 +148,9 @@ docs: venv $(DOCS)/.installed  ## build/site: the documentation; warnings are er
 
 release-check: venv  ## dist/: sdist and wheel; the wheel works in an empty environment
 	$(BIN)/python -m tools.release_check
+
+figures: venv  ## lines, modules, functions and comments of the code that ships
+	@$(BIN)/python -m tools.source_figures $(ARGS)
 
 lock: $(TOOLS)/.installed  ## pin again what pyproject.toml asks for, with hashes (ARGS=--upgrade: newest versions)
 	$(LOCK) --extra dev --output-file constraints.txt $(ARGS) pyproject.toml

@@ -96,6 +96,19 @@ def test_reference_pages_have_what_the_code_has() -> None:
     assert "### harness.swarm.SseUser" not in api_page(), "Locust is not imported for a page"
 
 
+def test_every_step_of_contributing_names_files_and_what_is_in_them() -> None:
+    """A step that names files and a table, a function or a constant: it is in one of them."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = 0
+    for step in re.split(r"\n(?=\d\. |- )|\n\n", text):
+        paths = [path for path in re.findall(r"`([a-z_]+/[\w./-]+\.\w+)`", step) if "NAME" not in path]
+        sources = "".join((ROOT / path).read_text() for path in paths)
+        names = re.findall(r"`([A-Z_]{3,}|[a-z]+_[a-z_]+)`", step) if paths else []
+        named += len(names)
+        assert [name for name in names if name not in sources] == [], step
+    assert named >= 10, "the patterns still find them"
+
+
 @pytest.mark.parametrize("name", COMMUNITY)
 def test_the_files_that_a_newcomer_looks_for_exist(name: str) -> None:
     assert (ROOT / name).read_text().strip()
