@@ -12,7 +12,7 @@ from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.diagnose import open_question
-from harness.core.judge.one_count import CACHE, STEEP
+from harness.core.judge.one_count import MAX_CACHE_ENTRIES, STEEP
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
 
@@ -113,7 +113,7 @@ def connections_beyond_cache(trial: Trial, goal: Goal) -> int:
     orderly = [o for o in trial.observations if o.spec.disconnect == "fin" and o.ledger.opened]
     seconds = orderly[-1].ledger.seconds if orderly else 0.0
     pace = orderly[-1].ledger.opened / seconds if seconds > 0 else design.connections_per_second(trial, "fin")
-    return max(goal.connections, int(min(CACHE, design.MAX_LOAD * pace)))
+    return max(goal.connections, int(min(MAX_CACHE_ENTRIES, design.MAX_LOAD * pace)))
 
 
 def distinguish_drivers(trial: Trial, goal: Goal, leaking: Sequence[Assessed]) -> CycleSpec | None:

@@ -18,7 +18,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.limit import limit_of
 from harness.core.judge.moments import answered, moments
-from harness.core.judge.one_count import CACHE, STEEP
+from harness.core.judge.one_count import MAX_CACHE_ENTRIES, STEEP
 from harness.core.judge.retained import LATE_NOTICE_SECONDS, retention_of
 from harness.core.judge.retention import MARGIN, STILL_READINGS
 from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
@@ -162,7 +162,7 @@ def _streams_before_wait(
     remain after a release could be in a cache until more streams were served than it has entries."""
     wanted = EXPECTED_LEAKS_AT_95 / trial.sensitivity
     if any(key.kind in EXACT_MEMORY_KINDS for key in releasing):
-        wanted = max(wanted, CACHE)
+        wanted = max(wanted, MAX_CACHE_ENTRIES)
     uneven = [
         one.total
         for key, one in suspected.items()

@@ -14,7 +14,7 @@ from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.cycle import BrokerCount, CycleSpec, Observation, Phase
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moments import Series
-from harness.core.judge.one_count import CACHE, assess_one
+from harness.core.judge.one_count import MAX_CACHE_ENTRIES, assess_one
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Goal, Search, Stop, next_step, warm_up
@@ -155,7 +155,7 @@ def test_objects_beside_descriptors_need_no_cache_to_be_ruled_out() -> None:
     seen, _ = play(lambda d: {FDS: 10.0 + d.connections, OBJECTS: 1000.0 + 3 * d.connections}, GOAL)
     found = {(f.metric, f.kind) for f in judge(seen).findings}
     assert found == {("fds", ""), ("memory", "objects")}
-    assert sum(o.ledger.opened for o in seen.observations) < CACHE
+    assert sum(o.ledger.opened for o in seen.observations) < MAX_CACHE_ENTRIES
 
 
 def test_a_cache_that_filled_in_the_last_cycle_is_not_attributed_to_the_seconds_of_streams() -> None:

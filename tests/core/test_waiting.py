@@ -14,7 +14,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import caveat_of
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.moments import moments
-from harness.core.judge.one_count import CACHE
+from harness.core.judge.one_count import MAX_CACHE_ENTRIES
 from harness.core.judge.retained import retained
 from harness.core.judge.retention import IdleEvidence, Release
 from harness.core.metric import Key
@@ -102,7 +102,8 @@ def test_uneven_growth_gets_more_streams_before_a_wait(
 
 
 @pytest.mark.parametrize(
-    ("key", "streams"), [(OBJECTS, CACHE), (Key("memory", "heap-bytes"), CACHE), (FDS, 3_200.0)]
+    ("key", "streams"),
+    [(OBJECTS, MAX_CACHE_ENTRIES), (Key("memory", "heap-bytes"), MAX_CACHE_ENTRIES), (FDS, 3_200.0)],
 )
 def test_what_remains_after_a_release_is_no_cache_once_more_streams_were_served(
     key: Key, streams: float

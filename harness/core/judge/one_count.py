@@ -41,7 +41,7 @@ UNITS_PER_STREAM = {"objects": 5, "blocks": 5}
 # A cache of one entry per request or event grows exactly like a leak until it is full, and a thousand or two are
 # customary sizes. So memory alone proves nothing below this number. Descriptors, threads and tasks are not cached by
 # the thousand, and no cache grows per abort, per stalled reader or per timeout.
-CACHE = 4096.0
+MAX_CACHE_ENTRIES = 4096.0
 # Share of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up.
 MIN_LATE_RATE = 0.8
 MIN_LATE_CYCLES = 3  # cycles at the end that show growth which what came before hides
@@ -79,7 +79,7 @@ def _late(one: Series) -> Series | None:
     served = 0.0
     for span in range(len(one.spans) - 1, 0, -1):
         served += one.spans[span].get("answered", 0.0)
-        if served >= CACHE:
+        if served >= MAX_CACHE_ENTRIES:
             late = one.since(span)
             return late if late.levels[-1] - late.levels[0] >= STEEP * served else None
     return None
@@ -93,20 +93,23 @@ def _assess_whole(one: Series, sensitivity: float, granted: Allowed) -> Assessed
     # A cache of one entry per stream grows like a leak until it is full, so the number of streams decides.
     served = math.fsum(one.column(entries))
     steep = found.total >= STEEP * served
-    if served >= CACHE and not (steep and _tails_off(one, entries)):
+    if served >= MAX_CACHE_ENTRIES and not (steep and _tails_off(one, entries)):
         return found
     if found.status != "leaking":
         cache = found.why if found.growing and steep else ""
-        return replace(found, cache=cache) if served < CACHE else found
+        return replace(found, cache=cache) if served < MAX_CACHE_ENTRIES else found
     why = f"{found.why}; {until_full(per(entries), served)}"
-    if served >= CACHE:
+    if served >= MAX_CACHE_ENTRIES:
         why = f"{found.why}, but by less at the end, as a cache that has filled up"
     return replace(found, status="undecided", why=why, growing=True, cache=found.why if steep else "")
 
 
 def until_full(unit: str, served: float) -> str:
     """Why growth that a cache could hold is not certain yet, and what is missing."""
-    return f"a cache also grows until it is full: only {CACHE:,g} {unit}s rule one out, and there were {served:,.0f}"
+    return (
+        f"a cache also grows until it is full: only {MAX_CACHE_ENTRIES:,g} {unit}s rule one out, and there were "
+        f"{served:,.0f}"
+    )
 
 
 def _tails_off(one: Series, counted: str) -> bool:

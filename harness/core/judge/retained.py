@@ -16,9 +16,9 @@ from harness.core.judge.limit import limit_of
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, level_of
 from harness.core.judge.one_count import (
-    CACHE,
     ENTRIES,
     FLOOR,
+    MAX_CACHE_ENTRIES,
     MIN_GROWTH_OF,
     SMALLEST_LEAK,
     UNITS_PER_STREAM,
@@ -229,7 +229,7 @@ def _after_release(
     least = (
         MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
     )
-    if beyond > max(largest, least) and not (inside and streams < CACHE):
+    if beyond > max(largest, least) and not (inside and streams < MAX_CACHE_ENTRIES):
         return replace(
             one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
             low=low, high=high, at_most=high, growing=False, idle_evidence=seen,
