@@ -78,11 +78,13 @@ def next_hold(trial: Trial, plain: CycleSpec, hold: float, left: float = math.in
     )  # fmt: skip
     if not done:
         return replace(step, stalled=clients // 2)
-    # Each reading of a busy service takes long, so its first hold may have ended with too few of them.
-    if done[-1].connected and not any(map(readable, done)):
-        return replace(
-            step, stalled=clients // 2, dwell=max(hold, min(left, LONGER_FACTOR * done[-1].spec.dwell))
-        )
+    # Each reading of a busy service takes long, so its hold may have ended with too few of them.
+    if done[-1].connected and not readable(done[-1]):
+        longer = max(hold, min(left, LONGER_FACTOR * done[-1].spec.dwell))
+        return replace(step, stalled=min(clients, done[-1].spec.stalled), dwell=longer)
+    done = list(filter(readable, done))
+    if not done:
+        return None
     open_ = open_growth(trial)
     if not open_ and len(done) == 1 and _sparse(trial, done[0]):
         return replace(

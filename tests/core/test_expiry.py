@@ -154,6 +154,14 @@ def test_streams_younger_than_those_that_were_released_are_still_held() -> None:
     assert unsure_of(found)[-3:] == [0, 0, 0]
 
 
+def test_a_wait_is_whole_only_if_its_requests_began_after_the_retention_time() -> None:
+    """They began 60.5 s after the last load and were read 61.5 s after it. A service in which a session lives for 60 s
+    from when it notices the departure kept a third, and was called leaking: 300 were taken from what the next requests
+    released, as if they had been of requests."""
+    found = without(asked_again([910, 610, 910], at=(91.5, 103.0, 115.0)), 60.0)
+    assert levels_of(found)[-3:] == [610, 10, 10]
+
+
 def test_after_a_whole_wait_requests_release_only_what_requests_had_added() -> None:
     found = without(asked_again([310, 310, 310], at=(95.0, 105.0, 115.0)), 60.0)
     assert levels_of(found)[-3:] == [10, 10, 10]

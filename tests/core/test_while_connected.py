@@ -450,6 +450,23 @@ def test_a_hold_with_too_few_readings_is_held_again_for_longer() -> None:
     assert next_hold(trial([], observations=[slow] * 5), replace(PLAIN, phase=Phase.HOLD), 5.0) is None
 
 
+@pytest.mark.parametrize("stalled", [0, CLIENTS])
+def test_a_later_hold_with_too_few_readings_excludes_nothing(stalled: int) -> None:
+    """An asyncio service kept 10 kB of each event. Its first hold showed that, the two after it had one and three
+    readings that count, because the machine was busy, and it passed."""
+    plain, level = replace(PLAIN, phase=Phase.HOLD), freed(30 * MIB, lambda t: 10_000 * EVENTS * t)
+    step = next_hold(trial([], observations=[]), plain, 5.0)
+    assert step
+    first = held(step, HEAP, level, 0.0)
+    later = held(replace(step, stalled=stalled), HEAP, level, 10.0)
+    other = held(replace(step, stalled=CLIENTS - stalled), HEAP, level, 20.0)
+    few = [replace(one, connected=one.connected[::3]) for one in (later, other)]
+    again = next_hold(trial([], observations=[first, few[0]]), plain, 5.0)
+    assert again is not None
+    assert (again.dwell, again.stalled) == (10.0, stalled), "the same clients again, for longer"
+    assert undecided(trial([], observations=[first, *few])), "what the first hold showed is still open"
+
+
 def test_growth_that_few_readings_cannot_tell_from_a_full_buffer_is_held_again() -> None:
     """A Go had 630 kB more for each client after 5 s, in steps; four readings counted, and it passed."""
     step = next_hold(trial([], observations=[]), replace(PLAIN, phase=Phase.HOLD), 5.0)

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from harness.core.cycle import Phase
 from harness.core.judge.moment import Moment
+from harness.core.judge.retention import MARGIN
 from harness.core.metric import Judged, Key
 from harness.core.stats.distributions import median
 
@@ -84,7 +85,7 @@ class _Own:
 
     def release(self, amount: float, retention: float) -> None:
         """So much was released that requests may have added."""
-        if self.idle > retention:
+        if self.idle >= retention + MARGIN:
             # Whatever the loads had left was older than that at the last request, so this was of requests.
             amount = min(self.added, amount)
             self.added, self.unsure = self.added - amount, max(0.0, self.unsure - amount)
@@ -98,7 +99,7 @@ class _Own:
         released = own - grown
         # More than the earlier requests had added: then streams of the loads were released, which had not been old
         # enough at the request before. The streams of that request are younger still.
-        if self.idle > retention or released <= self.added or idle - self.idle >= self.idle:
+        if self.idle >= retention + MARGIN or released <= self.added or idle - self.idle >= self.idle:
             self.release(max(0.0, released), retention)
         self.added += own
         self.unsure += own - second * streams
@@ -106,11 +107,12 @@ class _Own:
 
 
 def _idle(found: Sequence[Moment], index: int) -> float:
-    """Seconds since the last load, at the requests at ``index``."""
+    """Seconds from the last load to the beginning of the requests at ``index``. They release what is old enough then;
+    the reading follows seconds later."""
     left = max(
         (one.left for one in found[:index] if one.peak and one.phase is not Phase.RETENTION), default=0.0
     )
-    return found[index].at - left
+    return found[index].began - left
 
 
 def _without(moment: Moment, own: Mapping[Key, _Own], done: Mapping[str, float], asked: bool) -> Moment:
