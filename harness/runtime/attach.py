@@ -45,9 +45,9 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
     """Make the Python ``pid`` load the agent in folder ``agent``, which then listens in ``directory``. Returns "" once
     the interpreter has accepted the script, else why it cannot be attached to. Raises ProbeError when ``directory`` is
     open to others."""
-    why_not = refused(pid)
-    if why_not:
-        return why_not
+    reason = why_not_attachable(pid)
+    if reason:
+        return reason
     folder = channel.private_folder(directory).resolve()
     script = folder / SCRIPT.format(pid=pid)
     try:
@@ -95,7 +95,7 @@ def wake_up(url: str) -> None:
         pass  # nothing accepts there, so the service must wake up by itself
 
 
-def refused(pid: int) -> str:
+def why_not_attachable(pid: int) -> str:
     """Why the process ``pid`` cannot be attached to; "" if it can. The harness runs the target's executable under its
     own user, so it must be one that this user might run anyway."""
     try:

@@ -48,7 +48,7 @@ LANGUAGES = (
 LANGUAGE_NAMES = {RUBY: "Ruby", PHP: "PHP", RUST: "Rust"}
 # The folder in which the standard library of every released compiler was built: messages of panics name its files.
 RUST_MAGIC = b"/rustc/"
-SHEBANG_LIMIT = 512
+SHEBANG_LIMIT = 512  # bytes of a script's first line that are read; the kernel reads 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from harness.core.errors import ProbeError
 from harness.process.listeners import users_on
 from harness.process.proc import arguments, environment, users_of_tree
 from harness.runtime import channel
-from harness.runtime.attach import refused
+from harness.runtime.attach import why_not_attachable
 
-DEFAULT_PORT = 9229
+DEFAULT_PORT = 9229  # of Node's inspector, where --inspect names none
 TIMEOUT = 5.0  # seconds for each answer
 LIMIT = 1 << 20  # bytes of an answer
 HINT = "start it with --inspect, or let the harness start it: pass its command after --"
@@ -48,7 +48,7 @@ def attach(pid: int, directory: Path, agent: Path) -> str:
     Raises ProbeError when ``directory`` is open to others.
     """
     # The inspector executes any code, so the same rules hold as for Python.
-    if why := refused(pid):
+    if why := why_not_attachable(pid):
         return why
     port = port_of(pid)
     if port is None:

@@ -134,18 +134,18 @@ class NodeCounters(AgentReader):
             self._ask("trace")  # in the try block: an interrupt while it waits leaves tracing on otherwise
             seen: list[list[channel.Answer]] = []
             began = self._clock()
-            held = [self._compared("first")]
+            held = [self._containers("first")]
             needed = min(SECOND_READING_FACTOR * (self._clock() - began), LONGEST_COMPARISON)
 
             def between() -> None:
                 seen.append(self._ask("sites"))
                 if len(seen) == 1 and time_left() > needed:
-                    held.append(self._compared("watch"))
+                    held.append(self._containers("watch"))
 
             cycles, stopped = run_cycles(cycle, 3, between)
             late = time_left() <= needed
             if not late:
-                held.append(self._compared("lasting" if len(cycles) > 1 else "grown"))
+                held.append(self._containers("lasting" if len(cycles) > 1 else "grown"))
             containers, added = container_growth(
                 (each for answer in held[-1] for each in answer.body.get("grown", ())),
                 sum(cycles),
@@ -178,8 +178,9 @@ class NodeCounters(AgentReader):
             except ProbeError:
                 pass
 
-    def _compared(self, step: str) -> list[channel.Answer]:
-        """The containers; none if they cannot be read, because the other places are still useful."""
+    def _containers(self, step: str) -> list[channel.Answer]:
+        """The containers at one step of their comparison: ``first``, ``watch``, ``lasting`` or ``grown``. None if they
+        cannot be read, because the other places are still useful."""
         try:
             return self._ask(f"containers {step}")
         except ProbeError:

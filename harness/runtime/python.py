@@ -99,9 +99,9 @@ class PythonCounters(AgentReader):
                     return self.read()
             except ProbeError as error:
                 return Unavailable(str(error))
-            reason = why_not(self.pid) if executable(self.pid) else f"process {self.pid} has exited"
+            reason = why_no_agent(self.pid) if executable(self.pid) else f"process {self.pid} has exited"
             if reason and executable(self.pid):
-                return self._attached(reason)
+                return self._attach_to_all(reason)
             if reason or self._clock() > deadline:
                 return Unavailable(
                     reason
@@ -110,7 +110,7 @@ class PythonCounters(AgentReader):
                 )
             time.sleep(0.02)
 
-    def _attached(self, reason: str) -> Counters | Unavailable:
+    def _attach_to_all(self, reason: str) -> Counters | Unavailable:
         """Attach to every Python of the tree, and wait until all of them answer. reason: why none answers yet."""
         pythons = [pid for pid in tree(self.pid) if is_python(pid)]
         attached: list[int] = []
@@ -244,7 +244,7 @@ class PythonCounters(AgentReader):
                 pass  # the target has ended, and tracing with it
 
 
-def why_not(pid: int) -> str:
+def why_no_agent(pid: int) -> str:
     """Why no Python of the tree can have loaded the agent; empty when one still may."""
     reasons = []
     for process in tree(pid):

@@ -177,7 +177,7 @@ def test_the_executable_of_another_users_undumpable_process_is_not_run() -> None
     code = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); print('ready', flush=True); sys.stdin.read()"  # PR_SET_DUMPABLE
     with running_as_user_nobody(code) as process:
         assert users(process.pid) == {NOBODY}
-        assert f"belongs to user {NOBODY}" in attach.refused(process.pid)
+        assert f"belongs to user {NOBODY}" in attach.why_not_attachable(process.pid)
 
 
 @contextmanager

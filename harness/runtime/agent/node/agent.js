@@ -8,10 +8,10 @@
 // Protocol: connect, send one line (a command and a number), read one JSON object until end of file.
 
 const DIRECTORY = process.env.HARNESS_RUNTIME_DIRECTORY
-const MOST_SITES = 2000
-const STACK_DEPTH = 25
-const SLICE = 20 // milliseconds
-const HELD = 200 // milliseconds
+const MOST_SITES = 2000 // places of an answer
+const STACK_DEPTH = 25 // frames
+const SLICE = 20 // milliseconds of a long loop, until the service gets its turn
+const HELD = 200 // milliseconds for which counting the objects may hold the service, beyond a collection
 const FEW_OBJECTS = 300_000
 // Beyond these, one uninterruptible call of V8 would hold the service for more than 200 ms: the answer is partial.
 const MOST_OBJECTS = 2_000_000 // queryObjects: 0.1 s for a million (measured, Node 20)

@@ -15,7 +15,7 @@ const WATCHED = 3 // containers whose additions are recorded
 const MOST_OBJECTS = 1_000_000
 // The object that holds a growing container is one of few of its class: of each class, so many instances are searched.
 const MOST_ALIKE = 1000
-const MOST_PLAIN = 20_000
+const MOST_PLAIN = 20_000 // the same of plain objects, which are many in every service
 const MOST_ADDED = 10_000 // additions whose stack is recorded: 10 µs each
 const STACK_DEPTH = 25
 const ADDING = { Array: ['push', 'unshift', 'splice'], Map: ['set'], Set: ['add'] }

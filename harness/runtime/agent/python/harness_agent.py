@@ -23,6 +23,7 @@ if False:  # for the type checker alone: the target need not load typing
 
 DIRECTORY = "HARNESS_RUNTIME_DIRECTORY"
 TRACE = "HARNESS_RUNTIME_TRACE"  # frames: trace allocations from the start
+MAX_TRIES = 1000  # checks of the interpreter until which a fork must be over
 
 
 def answer(connection: _socket.socket) -> None:
@@ -55,7 +56,6 @@ COMMANDS = {
 
 _agent: Listener | None = None
 _pending: list[object] = []
-_tries: list[None] = []
 
 
 def suppress_errors(action: Callable[[], object]) -> Callable[[], None]:
@@ -79,18 +79,19 @@ def soon(action: Callable[[], object], back_in: object) -> bool:
         return False
     add = ctypes.pythonapi.Py_AddPendingCall
     awaited = [back_in]
+    tries_left = MAX_TRIES
 
     def pending(_: object) -> int:
-        # Still inside os.fork: try again at the interpreter's next check, at most 1,000 times.
-        if awaited and sys._getframe(1) is not awaited[0] and _tries:
-            _tries.pop()
+        nonlocal tries_left
+        # Still inside os.fork: try again at the interpreter's next check.
+        if awaited and sys._getframe(1) is not awaited[0] and tries_left:
+            tries_left -= 1
             add(_pending[0], None)
         else:
             awaited.clear()  # the frame, and all that it refers to, is the target's own
             suppress_errors(action)()
         return 0
 
-    _tries[:] = [None] * 1000
     # The interpreter keeps no reference to the callback, so it is kept here.
     _pending[:] = [ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(pending)]
     return add(_pending[0], None) == 0

@@ -30,8 +30,9 @@ SUN_PATH = 107  # bytes of a Unix socket's path (unix(7))
 PEERCRED_SIZE = 12  # struct ucred: pid, uid, gid (unix(7))
 # Blocked for our thread; a fault of our own must still end the process as it would anywhere (signal(7)).
 SYNCHRONOUS = {_signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL}
-# From 3.13 on os.fork looks for threads after the hooks of the parent, before that between fork and hooks.
-WARNS_LAST = sys.version_info >= (3, 13)
+# os.fork warns about other threads. From 3.13 on it looks for them after the hooks of the parent, so a thread that a
+# hook starts again is reported; before that it looks between the fork and the hooks.
+WARNS_AFTER_HOOKS = sys.version_info >= (3, 13)
 
 # Taken before anything in the target can replace them.
 _start_thread = _thread.start_new_thread
@@ -228,7 +229,7 @@ class Listener:
                 return
             self.thread = 0
         # Frames: this one, the hook around it, the one that called fork.
-        if not (WARNS_LAST and self.soon(self.run, sys._getframe(2))):
+        if not (WARNS_AFTER_HOOKS and self.soon(self.run, sys._getframe(2))):
             self.run()
 
     def after_fork_in_child(self) -> None:

@@ -15,8 +15,8 @@ if False:  # for the type checker alone: the target need not load typing
     from typing import Any
 
 DEPTH = 25  # frames of a stack, or steps of an await chain
-MAX_SITES = 2000
-MAX_TRACES = 100_000
+MAX_SITES = 2000  # places of an answer
+MAX_TRACES = 100_000  # allocations that are listed
 # Bytes of tracemalloc's own tables, about 64 a trace: listing them holds the interpreter for 1 µs a trace.
 MAX_TABLES = 8 << 20
 HERE = __file__.rpartition("/")[0] + "/"
