@@ -197,6 +197,7 @@ class _Gather:
         """The last report of a test has all its properties."""
         if report.when != "teardown":
             return
+        # The names are those of harness.plugin.guarding and harness.plugin.leaks, which are not imported here.
         for name, value in report.user_properties:
             if name == "harness-report":
                 self._config.stash[REPORTS].append((report.nodeid, str(value)))

@@ -31,7 +31,7 @@ from harness.experiment.reports import uncovered
 from harness.store.write import replace_file
 
 MARGIN = 1.2  # times the highest level of the accepted run, for a ceiling
-ROUNDS = 5  # repetitions until growth that other growth had hidden is granted too
+MAX_ROUNDS = 5  # repetitions until growth that other growth had hidden is granted too
 GRACE = datetime.timedelta(days=90)  # after which accepted growth fails again
 TOTALS = (Key("fds"), Key("threads"), Key("processes"), Key("memory", "anonymous"))
 GRANTED = ("growth", "per_event", "per_hour", "per_connected_hour", "ceilings")
@@ -107,7 +107,7 @@ def _accept(
     Growth that was judged as a part of other growth is a finding of its own once the other is allowed.
     """
     printed = False
-    for _ in range(ROUNDS):
+    for _ in range(MAX_ROUNDS):
         known = loads(path, tomlkit.dumps(document)) if path.exists() or printed else BudgetFile(str(path))
         changes = changes_of(granted(known, scope, today), budget_of(trial))
         for change in changes:

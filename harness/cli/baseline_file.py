@@ -15,7 +15,8 @@ from harness.config import PROJECT
 from harness.core.budget_file import BudgetFile
 from harness.core.metric import Key
 
-WORD = {
+# Table of a Budget → the unit of its entries, as a budget file writes it after the slash.
+PER = {
     "growth": "connection",
     "per_event": "event",
     "per_hour": "hour",
@@ -51,7 +52,7 @@ class Change:
     def text(self) -> str:
         """``fds per connection: none -> 1 (LOOSENS)``."""
         before = "none" if self.before is None else self._shown(self.before)
-        what = f"ceiling of {self.key}" if self.is_ceiling else f"{self.key} per {WORD[self.table]}"
+        what = f"ceiling of {self.key}" if self.is_ceiling else f"{self.key} per {PER[self.table]}"
         return f"{what}: {before} -> {self._shown(self.after)} ({'LOOSENS' if self.loosens else 'tightens'})"
 
     def _shown(self, value: float) -> str:
@@ -119,7 +120,7 @@ def write(document: Any, path: Path, scope: Scope, changes: Iterable[Change], re
             if scope.profile is not None:
                 _table(root, ("profile", scope.profile))  # an exception needs an existing profile
             for endpoint in scope.endpoints or (None,):
-                _except(root, scope.profile, endpoint, change, reason)
+                _write_exception(root, scope.profile, endpoint, change, reason)
             continue
         for names in scope.tables:
             ceilings = _table(root, names).setdefault("ceilings", tomlkit.table())
@@ -129,22 +130,26 @@ def write(document: Any, path: Path, scope: Scope, changes: Iterable[Change], re
 
 
 def _table(root: Any, names: tuple[str, ...]) -> Any:
+    """The table of these names, which is made if the document has none. Tables above it get no header of their own."""
     table = root
     for index, name in enumerate(names):
         table = table.setdefault(name, tomlkit.table(is_super_table=index + 1 < len(names)))
     return table
 
 
-def _except(root: Any, profile: str | None, endpoint: str | None, change: Change, reason: Reason) -> None:
+def _write_exception(
+    root: Any, profile: str | None, endpoint: str | None, change: Change, reason: Reason
+) -> None:
     """Write an exception. The last matching exception of a metric applies, so an earlier one is moved to the end."""
-    allow = f"{change.number}/{WORD[change.table]}"
+    per = PER[change.table]
+    allow = f"{change.number}/{per}"
     entries = root.setdefault("exception", tomlkit.aot())
     place = (change.key, profile, endpoint)
     why = reason.text
     for index, entry in enumerate(entries):
         same = (entry.get("metric"), entry.get("profile"), entry.get("endpoint")) == place
-        if same and _unit(entry) == WORD[change.table]:
-            if not any(_overrides(later, place, WORD[change.table]) for later in entries[index + 1 :]):
+        if same and _unit(entry) == per:
+            if not any(_overrides(later, place, per) for later in entries[index + 1 :]):
                 entry["allow"], entry["expires"] = allow, reason.until
                 return
             why = str(entry["reason"])
@@ -161,6 +166,7 @@ def _except(root: Any, profile: str | None, endpoint: str | None, change: Change
 
 
 def _unit(entry: Any) -> str:
+    """The unit of an exception: ``connection`` of ``1/1000 connections``."""
     return str(entry["allow"]).rpartition(" ")[2].rpartition("/")[2].strip().removesuffix("s")
 
 

@@ -21,6 +21,7 @@ from harness.core.errors import ConfigError, StoreError
 from harness.target.ready import check_url
 from harness.target.spawn import fill_port
 
+# The files that are written. Names between @ are filled in: their texts have braces of their own.
 BUDGETS = """\
 # What a client may leave behind after it disconnects. `harness budget check` checks this file.
 
@@ -93,7 +94,7 @@ jobs:
 FILES = ("budgets.toml", "tests/test_leaks.py", ".github/workflows/leaks.yml")
 URL = "http://127.0.0.1:{port}/events"
 COMMAND = ("python", "app.py", "--port", "{port}")
-LOCAL = """\
+LOCAL_SOURCE = """\
       # Only the machine that wrote this file has this source. For other machines name one that all have:
       # harness init --source git+https://HOST/OWNER/NAME@COMMIT
 """
@@ -101,6 +102,7 @@ LOCAL = """\
 
 def leak_test(url: str, command: Sequence[str], *, timeout: bool) -> str:
     """The test. timeout: whether pytest-timeout is installed, which the marker needs."""
+    # The interpreter of the tests: the first ``python`` on PATH may be one without the packages of the service.
     python = command[0] in ("python", "python3")
     words = ", ".join(json.dumps(word, ensure_ascii=False) for word in command[1 if python else 0 :])
     shown = f"[{', '.join(filter(None, ('sys.executable' if python else '', words)))}]"
@@ -115,11 +117,14 @@ def leak_test(url: str, command: Sequence[str], *, timeout: bool) -> str:
 
 def workflow_text(source: Source | None, folder: Path, *, timeout: bool) -> str:
     """The workflow. source: where pip gets the harness, None for an index."""
-    wanted = [
+    requirements = [
         source.requirement if source else f"{PACKAGE}[pytest]",
         *(["pytest-timeout"] if timeout else []),
     ]
-    install = f"pip install {shlex.join(wanted)}"
+    install = f"pip install {shlex.join(requirements)}"
+    # Within plain text of YAML " #" begins a comment and ": " a mapping. A text in JSON is a quoted one in YAML.
+    if " #" in install or ": " in install:
+        install = json.dumps(install)
     if (folder / "requirements.txt").is_file():
         needs = "      - run: pip install -r requirements.txt\n"
     elif any((folder / name).is_file() for name in ("setup.py", "setup.cfg")) or is_package(folder / PROJECT):
@@ -129,8 +134,8 @@ def workflow_text(source: Source | None, folder: Path, *, timeout: bool) -> str:
     else:
         needs = "      # - run: pip install -r requirements.txt    # what your service needs\n"
     return (
-        WORKFLOW.replace("@SOURCE@", LOCAL if source and source.local else "")
-        .replace("@INSTALL@", install if " #" not in install and ": " not in install else json.dumps(install))
+        WORKFLOW.replace("@SOURCE@", LOCAL_SOURCE if source and source.local else "")
+        .replace("@INSTALL@", install)
         .replace("@NEEDS@", needs)
     )
 
@@ -189,11 +194,11 @@ def command(folder: Path, url: str | None, start: str | None, source: str | None
     """
     for option, value in (("--url", url), ("--command", start), ("--source", source)):
         _check_text(option, value)
-    wanted = list(FILES)
+    names = list(FILES)
     if holds_budgets(folder / PROJECT):
-        wanted.remove("budgets.toml")
+        names.remove("budgets.toml")
         print_message("no budgets.toml: pyproject.toml holds the budgets, in [tool.harness]")
-    for name in wanted:
+    for name in names:
         path = folder / name
         if path.exists() or path.is_symlink():
             raise ConfigError(f"{path} exists already; expected no such file: move it away first")
@@ -208,7 +213,7 @@ def command(folder: Path, url: str | None, start: str | None, source: str | None
         "tests/test_leaks.py": leak_test(address, words, timeout=timeout),
         ".github/workflows/leaks.yml": workflow_text(origin, folder, timeout=timeout),
     }
-    for name in wanted:
+    for name in names:
         path = folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from harness.runtime.snapshot import Snapshot, difference
 from harness.store.write import replace_file
 
 PATH = click.Path(path_type=Path)
-ROWS = 200  # of the page's table
+MAX_ROWS = 200  # lines in the table of the page
 connections_option = click.option(
     "--connections",
     type=click.IntRange(1),
@@ -147,14 +147,14 @@ def _over(size: float, connections: float | None) -> str:
 def page(old: Snapshot, new: Snapshot, connections: float | None, out: Path) -> Path:
     """Write the flame graph; its path. Raises StoreError."""
     found = line_growth(old, new, connections or 1.0)
-    rows = [(g.site, g.per_connection, g.bytes_per_connection or 0.0) for g in found[:ROWS]]
+    rows = [(g.site, g.per_connection, g.bytes_per_connection or 0.0) for g in found[:MAX_ROWS]]
     notes = (f"left out: {counted(new.dropped, 'further traceback')}",) if new.dropped else ()
     text = render(
         difference(old, new),
         rows,
         connections=connections,
         is_library=is_library,
-        more=max(0, len(found) - ROWS),
+        more=max(0, len(found) - MAX_ROWS),
         notes=notes,
     )
     replace_file(out, text.encode(errors="replace"))

@@ -63,7 +63,7 @@ def finish(run: Run, report: Path, options: Mapping[str, Any]) -> None:
 
     Files come first, so that a closed terminal or a full pipe cannot prevent them.
     """
-    _written(run, options)
+    _write_files(run, options)
     try:
         _show(run, report, chosen_format(options["form"]))
     except OSError:
@@ -92,7 +92,7 @@ def _show(run: Run, report: Path, form: str) -> None:
             click.echo(command)
 
 
-def _written(run: Run, options: Mapping[str, Any]) -> None:
+def _write_files(run: Run, options: Mapping[str, Any]) -> None:
     """Write every file that was asked for. Failures are noted and do not change the verdict."""
     json_file, junit_file = options["json_file"], options["junit_file"]
     steps: dict[str, Callable[[], object]] = {"verdict.json": lambda: write_json(run, None)}

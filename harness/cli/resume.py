@@ -16,7 +16,7 @@ from harness.core.redact import MASK
 from harness.experiment.resume import Resumption, resumption
 
 OPTION = "--resume"
-FLAGS = ("--quiet",)
+FLAGS = ("--quiet",)  # options without a value that may be given beside --resume
 # Options that may be given beside --resume, because they change only where the result goes.
 OUTPUT = (
     "--max-size",

@@ -35,10 +35,11 @@ BROKER = (
                  help="A service that the broker answers for. Repeatable [default: state, identity, app]."),
     click.option("--broker-fault", "broker_faults", multiple=True, metavar="NAME[,KEY=VALUE…]",
                  help="A fault that is active from the start, such as silence,after=5. Repeatable; "
-            "`fake-broker --list-faults` "
-                 "lists them."),
+                 "`fake-broker --list-faults` lists them."),
 )  # fmt: skip
 FORMATS = ("plain", "json", "github")
+# Options whose values may be credentials whatever they look like. They are shown and stored as ***.
+CONFIDENTIAL = ("--header", "--body", "--notify", "--otlp")
 PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -218,7 +219,3 @@ def command_line(verb: str) -> str:
         # A value that is itself called like such an option is not followed by another one.
         is_value = word in CONFIDENTIAL and not is_value
     return "harness " + " ".join(shown)
-
-
-# Options whose values may be credentials whatever they look like. They are shown and stored as ***.
-CONFIDENTIAL = ("--header", "--body", "--notify", "--otlp")

@@ -13,12 +13,12 @@ from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.retained import retention_of
+from harness.core.judge.retention import NEXT_RELEASE_FACTOR
 from harness.core.metric import Key
 from harness.core.record import Trial
 
 MAX_SEARCH = 20.0  # seconds of a search for the place in the source
 WAIT_SLACK = 8.0  # seconds that a wait may take longer than the retention time
-NEXT_RELEASE_FACTOR = 1.5  # times the duration of the last release, allowed for the next one
 
 
 def any_late_release(results: Mapping[Key, Assessed]) -> bool:

@@ -18,7 +18,7 @@ from harness.http.endpoint import written_target
 from harness.swarm.load import MAX_CONNECTIONS, LoadOptions
 from harness.target.spawn import fill_port
 
-MIN_CYCLES = 3
+MIN_CYCLES = 3  # load cycles that the option must allow, as many as a Goal runs at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,7 @@ def check_amounts(request: GuardRequest) -> None:
     """Raises OptionError naming the option whose number is outside of its range."""
     for one in fields(LoadOptions):
         amount = getattr(request.load, one.name)
+        # The fields with a range carry it as metadata (harness.swarm.load).
         if one.metadata and amount is not None:
             _check(one, amount)
     _check_count("cycles", request.judgement.cycles, MIN_CYCLES, MAX_CONNECTIONS)

@@ -22,7 +22,7 @@ MODES = ("stream", "request")
 TEXT = (str, os.PathLike)
 
 
-def _texts(value: object) -> bool:
+def _maps_texts(value: object) -> bool:
     return isinstance(value, Mapping) and all(
         isinstance(one, str) for entry in value.items() for one in entry
     )
@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "str": (lambda value: isinstance(value, str), "a string"),
     "bytes": (lambda value: isinstance(value, bytes), "bytes"),
     "Path": (lambda value: isinstance(value, Path), "a path"),
-    "Mapping[str, str]": (_texts, "a mapping of strings to strings, such as {'NAME': 'value'}"),
+    "Mapping[str, str]": (_maps_texts, "a mapping of strings to strings, such as {'NAME': 'value'}"),
     "tuple[str, ...]": (
         lambda value: isinstance(value, tuple) and all(isinstance(one, str) for one in value),
         "a list of strings",
@@ -91,6 +91,7 @@ def convert(name: str, value: Any) -> Any:
         return rate("guard(sensitivity=…)", value)
     if isinstance(value, str) and name == "max_event":
         return int(size("guard(max_event=…)", value))
+    # One status is given as it is, and statuses may be numbers: guard(expect=503), guard(expect=[404, "5xx"]).
     if name == "expect":
         several = value if isinstance(value, list | tuple) else [value]
         value = tuple(str(one) if type(one) is int else one for one in several)

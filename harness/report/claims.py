@@ -12,7 +12,9 @@ from harness.core.stats.distributions import mean_interval, median
 from harness.core.units import bytes_text
 from harness.report.page import environment, policy
 
-BYTES = ("heap-bytes", "external-bytes", "anonymous", "rss", "uss")  # kinds of memory that are not counts
+MAX_GROWTH = 4  # kinds of growth in one cell, those that grow most first
+# Kinds of memory that are not counts.
+BYTE_KINDS = ("heap-bytes", "external-bytes", "anonymous", "rss", "uss")
 HEADINGS = (
     "claim",
     "how it was tested",
@@ -89,12 +91,12 @@ def growth(measured: Sequence[Measurement]) -> str:
     shown.sort(key=lambda item: (item[2], -item[0][0]))
     return ", ".join(
         f"+{_amount(kind, mean)} {kind} ({_amount(kind, low)} to {_amount(kind, high)}) per {unit}"
-        for (mean, low, high), kind, unit in shown[:4]
+        for (mean, low, high), kind, unit in shown[:MAX_GROWTH]
     )
 
 
 def _amount(kind: str, value: float) -> str:
-    return bytes_text(value) if kind.endswith(BYTES) else f"{value:.3g}"
+    return bytes_text(value) if kind.endswith(BYTE_KINDS) else f"{value:.3g}"
 
 
 def headline(record: ClaimsRecord) -> str:

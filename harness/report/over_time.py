@@ -61,7 +61,7 @@ def columns(trial: Trial, samples: Sequence[Sample]) -> dict[str, Any]:
         "x": [round(sample.at - start, 3) for sample in kept],
         "fds": [sample.fds for sample in kept],
         "threads": [sample.threads for sample in kept],
-        "memory": [None if sample.rss is None else round(sample.rss / (1 << 20), 2) for sample in kept],
+        "memory": [None if sample.rss is None else round(sample.rss / MIB, 2) for sample in kept],
         "cycles": [
             {
                 "from": round(o.started - start, 3),

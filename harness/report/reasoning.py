@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.core.judge import connected_findings
 from harness.core.judge.assessed import Assessed
+from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.memory_over_time import memory_of
@@ -19,9 +20,9 @@ from harness.core.units import counted
 from harness.report.nouns import in_bytes, noun, plural, quantity
 from harness.report.words import number, size, span
 
-LEVELS = 12  # readings shown of one metric
-CANDIDATES = 4  # drivers shown of one metric
-ORDER = ("leaking", "suspected", "undecided", "bounded")
+MAX_LEVELS = 12  # readings shown of one metric
+MAX_DRIVERS = 4  # drivers shown of one metric
+STATUS_ORDER = ("leaking", "suspected", "undecided", "bounded")
 
 
 def reasoning(trial: Trial, only: str = "") -> Iterator[str]:
@@ -32,7 +33,7 @@ def reasoning(trial: Trial, only: str = "") -> Iterator[str]:
     if memory:
         results[MEMORY] = memory
     yield from while_connected(trial, only)
-    for key in sorted(results, key=lambda key: (ORDER.index(results[key].status), rank(key), key)):
+    for key in sorted(results, key=lambda key: (STATUS_ORDER.index(results[key].status), rank(key), key)):
         if only and only not in (str(key), key.metric):
             continue
         one, read = results[key], series(found, key)
@@ -60,10 +61,10 @@ def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
         grew = f"grew by {quantity(key.metric, key.kind, one.per_client)} per client"
         if key in found:
             status, rule = "leaking", f"{texts[key]}; a bounded buffer may hold {limit}"
-            change = f"bounded if it had stopped, or stayed below {limit}"
+            otherwise = f"bounded if it had stopped, or stayed below {limit}"
         elif key in undecided:
             status, rule = "undecided", f"{grew}, which a bounded buffer of {limit} could explain"
-            change = f"leaking if a longer --hold shows more than {limit}, bounded if it stops"
+            otherwise = f"leaking if a longer --hold shows more than {limit}, bounded if it stops"
         else:
             stopped = f"{grew}, and did not go on to the end of the hold, or remained after they disconnected"
             rule = (
@@ -74,13 +75,13 @@ def while_connected(trial: Trial, only: str = "") -> Iterator[str]:
                 else f"{grew}, as first buffers do"
             )
             status, rule = "bounded", f"{rule} (last hold)"
-            change = (
+            otherwise = (
                 f"leaking if it had grown until they disconnected, by more than {limit}, and been freed then"
             )
         yield f"{key} while clients stay connected: {status}"
         yield from _held_levels(trial, key)
         yield f"  rule      {rule}"
-        yield f"  otherwise {change}"
+        yield f"  otherwise {otherwise}"
 
 
 def _held_levels(trial: Trial, key: Key) -> Iterator[str]:
@@ -106,8 +107,8 @@ def levels(key: Key, read: Series) -> str:
 
 def _listed(key: Key, values: Sequence[float]) -> str:
     shown = [_written(key, level) for level in values]
-    if len(shown) > LEVELS:
-        half = LEVELS // 2
+    if len(shown) > MAX_LEVELS:
+        half = MAX_LEVELS // 2
         shown = [*shown[:half], "…", *shown[-half:]]
     if len(set(values)) == 1:
         return f"{shown[0]} in all of {counted(len(values), 'reading')}"
@@ -138,7 +139,7 @@ def _drivers(key: Key, one: Assessed, read: Series) -> Iterator[str]:
     if not shares:
         return
     # The chosen driver comes first, also when another explains as much.
-    ordered = sorted(shares, key=lambda each: (each[2] != one.factor, -each[0]))[:CANDIDATES]
+    ordered = sorted(shares, key=lambda each: (each[2] != one.factor, -each[0]))[:MAX_DRIVERS]
     total = math.fsum(read.increments)
     for index, (share, words, factor) in enumerate(ordered):
         rate = total / math.fsum(read.column(factor))
@@ -167,5 +168,8 @@ def change(trial: Trial, key: Key, one: Assessed) -> str:
             )
     if one.growing:
         return "leaking if it keeps growing with a driver, bounded if it stops; more --max-time or --cycles decides"
-    streams = math.ceil(3.0 / trial.sensitivity)
-    return f"bounded after {number(streams)} answered streams without growth (3 / sensitivity {trial.sensitivity:g})"
+    streams = math.ceil(NO_GROWTH / trial.sensitivity)
+    return (
+        f"bounded after {number(streams)} answered streams without growth ({NO_GROWTH:g} / sensitivity "
+        f"{trial.sensitivity:g})"
+    )

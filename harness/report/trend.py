@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core import quote
+from harness.core.stats.changepoint import BASE, MIN_RUNS
 from harness.core.trends import Comparison, Difference, Series, SeriesChange
 from harness.core.units import bytes_text, counted
 from harness.report.words import number, signed
 
 SHORT = 10  # characters of a commit
+MIN_SERIES = BASE + MIN_RUNS  # runs: those of the level before a change, and those that it must last
 MAX_ROWS = 30  # rows of a comment: GitHub takes 65,536 characters
 
 
@@ -87,8 +89,8 @@ def lines(found: Sequence[SeriesChange], series: Sequence[Series]) -> list[str]:
     """For a terminal."""
     longest = max((len(one.points) for one in series), default=0)
     text = [f"{len(series)} series, up to {counted(longest, 'run')}" if series else "no runs to compare"]
-    if series and longest < 8:
-        text.append("a change needs at least 8 runs of one series")
+    if series and longest < MIN_SERIES:
+        text.append(f"a change needs at least {MIN_SERIES} runs of one series")
     for one in found:
         kind = "REGRESSION" if one.open else "better" if not one.change.rose else "was reverted"
         text.append(f"{kind}: {one.series.where}: {sentence(one)}")

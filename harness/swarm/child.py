@@ -192,7 +192,7 @@ def _master(environment: Environment, workers: str, setup: SwarmSetup) -> Any:
 
 
 def _check_free(port: int) -> None:
-    """Raise ConfigError for a port that is taken: Locust itself would only log it."""
+    """Raise SwarmError for a port that is taken: Locust itself would only log it."""
     try:
         # Another process can still take the port before Locust binds it; that error is then only in Locust's log.
         socket.create_server(("127.0.0.1", port)).close()

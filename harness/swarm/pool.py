@@ -14,7 +14,7 @@ from harness.core.cycle import DISCONNECT_MODES, CycleSpec, Phase
 from harness.core.errors import ConfigError
 from harness.core.note import Note, NoteKind
 from harness.core.sse.decoder import Decoder
-from harness.core.sse.lines import FIELD
+from harness.core.sse.lines import FIELD_BYTES
 from harness.core.sse.shapes import BARE, Shape
 from harness.http import causes
 from harness.http.endpoint import Endpoint
@@ -101,7 +101,7 @@ class _Cycle:
         # The fields of each path's events, as the last stream found them: the next one decodes them faster.
         self.shapes: dict[str, Shape] = {}
         # Computed once, so that thousands of streams share one integer object.
-        self.max_event, self.max_line = load.max_event, load.max_event + FIELD
+        self.max_event, self.max_line = load.max_event, load.max_event + FIELD_BYTES
         self.gaps = {path: pool.statistics.times(GAP, path) for path in spec.paths} if pool.statistics else {}
 
     def idle(self, cancelled: Callable[[], bool]) -> None:

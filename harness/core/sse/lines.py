@@ -11,6 +11,8 @@ from typing import Any
 
 from harness.core.sse.event import EventTooLong, LineTooLong, StreamLimit
 
+# Bytes are compared as numbers, which cost least: 10 is LF, 13 is CR, 58 is a colon.
+
 BOM = b"\xef\xbb\xbf"
 SPILL = 512
 """Bytes of an incomplete event that are kept as they came, in the hope that the next chunk completes it. Each
@@ -21,7 +23,7 @@ MAX_RETRY = (1 << 53) - 1
 
 EVENT_OPTION = "max_event (harness guard: --max-event)"
 LINE_OPTION = "max_line (harness guard: --max-event)"
-FIELD = 16
+FIELD_BYTES = 16
 """Bytes of a line beside its data: the guard's limit of a line is that of an event and this much more, so that an
 event of one line meets the limit of events."""
 

@@ -28,7 +28,7 @@ CLIP = 4.0  # times the usual scatter; a run beyond counts as this much
 RECENT = 30  # runs that the usual scatter is taken from
 UP = 0.9  # share of false alarms spent on a rate that rises
 MAD = 1.4826  # median absolute deviation → standard deviation of a normal distribution
-NORMAL = 1.96
+NORMAL = 1.96  # two-sided 95 % quantile of the normal distribution
 # Autocorrelation from run to run, and its prior weight.
 PHI = ((0.0, 0.75), (0.3, 0.12), (0.6, 0.12), (0.85, 0.01))
 TREND = 0.5  # prior weight of a slow trend
@@ -231,6 +231,7 @@ def _where(
     estimates: Sequence[RateEstimate], start: int, now: int, shares: dict[int, float]
 ) -> tuple[int, int, int]:
     """The likeliest first run, and its 95 % range: by least squares over the runs around the alarm."""
+    # An age with less than a fiftieth of the best one's evidence is not where the step was.
     oldest = max(age for age, share in shares.items() if share >= 0.02 * max(shares.values()))
     end = min(len(estimates), now + REFINED)
     first = max(start + 2, now - oldest - 3)
