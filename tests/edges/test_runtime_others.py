@@ -214,7 +214,7 @@ def test_a_search_of_a_node_without_time_leaves_the_containers_out_and_reports_i
 def test_every_kind_of_holder_of_a_nodes_growth_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counters, "MOST", 20)
+    monkeypatch.setattr(counters, "MAX_PLACES", 20)
     env = node.prepare_env(os.environ, tmp_path / "agents")
     with server(["node", str(CONTAINERS)], tmp_path, env) as (child, port):
         reader = NodeCounters(tmp_path / "agents", child.pid)
