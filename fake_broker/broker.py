@@ -63,9 +63,8 @@ class Broker:
         self.per_service: Counter[str] = Counter()
         self.socket_orders: list[SocketOrder] = []
         self._usual_interval = state.interval
-        self._abandoned = (
-            0  # final replies that were dropped here: by a restart, or because too many were held
-        )
+        # Final replies that were dropped here: by a restart, or because too many were held.
+        self._abandoned = 0
         self._due: list[tuple[float, int, Outgoing]] = []  # a heap: when to send, in which order, what
         self._order = itertools.count()
 

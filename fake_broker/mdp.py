@@ -120,6 +120,8 @@ ToWorker = WorkerRequest | Heartbeat | Disconnect
 
 
 def _pack(dialect_: Dialect, kind: Kind, envelope: bytes | None, body: Sequence[bytes]) -> list[bytes]:
+    """The frames of a message as the dialect's layout has them. envelope: the address or the service; None for none.
+    Raises UnsupportedMessage."""
     layout = dialect_.layouts.get(kind)
     if layout is None:
         raise UnsupportedMessage(f"dialect {dialect_.name} has no {kind.name.lower().replace('_', ' ')}")

@@ -239,6 +239,7 @@ def _exemptions(entries: Any, where: Where, profiles: Iterable[str]) -> tuple[Ex
 
 
 def _exemption(entry: Any, place: Place, where: Where) -> Exemption:
+    """One ``[[exception]]``, checked. Raises ConfigError for an unknown, missing or empty field."""
     table = _table(entry, place, where)
     for name in table:
         if name not in EXCEPTION_FIELDS:

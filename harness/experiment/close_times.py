@@ -10,9 +10,8 @@ from harness.core.judge.unnoticed import MIN_SHARE, MIN_SOCKETS
 from harness.core.sample import Sample
 
 MAX_WINDOW = 2.0  # seconds without change that suffice where nothing above the last level is retained
-MAX_LONG_WINDOW = (
-    10.0  # seconds: longer closes are awaited only while sockets of departed clients are retained
-)
+# Seconds: longer closes are awaited only while sockets of departed clients are retained.
+MAX_LONG_WINDOW = 10.0
 
 
 @dataclass(slots=True)

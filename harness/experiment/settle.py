@@ -145,6 +145,7 @@ class _SettleWait:
             self._started,
             window=criteria.window,
             timeout=criteria.timeout,
+            # Together the windows whose minima are compared must last as long as the wait for a late close.
             floor_window=max(criteria.settle, MIN_FLOOR_WINDOW, criteria.long_window / WINDOWS_COMPARED),
             accept_falling=criteria.accept_falling,
         )

@@ -34,7 +34,7 @@ class Board:
         self._redact = redact
         self._clock = clock
         self._started = clock()
-        self._judging = 0.0
+        self._judging = 0.0  # seconds spent on verdicts while the run is in progress
         self._lock = threading.Lock()
         self._sample: Sample | None = None
         self._census: Census | None = None
@@ -43,8 +43,8 @@ class Board:
         self._current: Ledger | None = None
         self._cycles = 0
         self._trial: Trial | None = None
-        self._shown: Verdict | None = None
-        self._verdict: Verdict | None = None
+        self._shown: Verdict | None = None  # on the cycles so far: the growth in it is published
+        self._verdict: Verdict | None = None  # of the finished run
 
     @property
     def finished(self) -> bool:

@@ -73,6 +73,7 @@ class Exporter(Closing):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
             daemon_threads = True
 
+        # Figures may hold names of the service: a page of another site must not read them by DNS rebinding.
         own = {host.lower(), socket.gethostname().lower()}
         try:
             self._server = make_server(

@@ -134,6 +134,7 @@ class Guard:
         more: Mapping[str, Any],
         **given: Any,
     ) -> GuardRequest:
+        """The request of a call. given: url, command and pid as the call has them. Raises ConfigError."""
         check_names(more)
         check_budget(budget)
         urls = addresses(given["url"])
@@ -142,6 +143,7 @@ class Guard:
             "command": command_arguments(given["command"]),
             "pid": convert("pid", given["pid"]),
         }
+        # Of budgets the nearer one overrides: that of the call, of the marker, of the file.
         marker = dict(self._marker or {})
         profile = profile or marker.pop("profile", None)
         own, notes = budget_for(

@@ -56,12 +56,12 @@ class RemoteSampler:
         self._retry = retry
         self._history = History()
         self._lock = threading.Lock()
-        self._orders = threading.Lock()
+        self._orders = threading.Lock()  # held from an order to its answer, which does not name its order
         self._stop = threading.Event()
-        self._first = threading.Event()
+        self._first = threading.Event()  # set by the first sample, or by the error that comes instead
         self._answers: queue.Queue[Mapping[str, Any]] = queue.Queue(MAX_ANSWERS)
-        self._offset = math.inf
-        self._arrived = clock()
+        self._offset = math.inf  # seconds between the two clocks; infinite before the first line
+        self._arrived = clock()  # when the last line came
         self._hello: Mapping[str, Any] = {}
         self.ended = False
         self.error: BaseException | None = None

@@ -143,6 +143,7 @@ class Sparkline:
 
 
 def _counts(samples: list[Sample]) -> Table:
+    """The counts now, their change since the first reading, and their course as a line of blocks."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in ("", "now", "change"):
         table.add_column(column, justify="left" if not column else "right", no_wrap=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 900, 180, 70, 36
+WIDTH, HEIGHT, LEFT, BOTTOM = 900, 180, 70, 36  # pixels of a chart, and of its margins with the labels
+MAX_POINTS = 600  # points of a line, about: with more the report would only be larger
 NAMES = {"fds": ("Descriptors", 1, ""), "threads": ("Threads", 1, ""), "rss": ("Memory", 1 << 20, "MiB")}
 STYLE = (
     "<style>#harness-target{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;"
@@ -58,6 +59,8 @@ def _row(name: str, metric: dict[str, Any]) -> str:
 
 
 def _chart(name: str, state: dict[str, Any]) -> str:
+    """The readings of one metric as SVG, with the moments at which the test started and stopped; empty with fewer than
+    two readings."""
     title, divisor, unit = NAMES[name]
     points = [
         (sample["at"], sample[name] / divisor) for sample in state["samples"] if sample[name] is not None
@@ -66,6 +69,7 @@ def _chart(name: str, state: dict[str, Any]) -> str:
         return ""
     zero = next((mark["at"] for mark in state["marks"] if mark["what"] == "start"), points[0][0])
     first, last = float(points[0][0]), float(points[-1][0])
+    # A tenth of room above the highest reading; where all are 0, any height does.
     top = float(max(value for _, value in points)) * 1.1 or 1.0
 
     def x(at: float) -> float:
@@ -74,7 +78,8 @@ def _chart(name: str, state: dict[str, Any]) -> str:
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - 10)
 
-    line = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in points[:: max(1, len(points) // 600)])
+    step = max(1, len(points) // MAX_POINTS)
+    line = " ".join(f"{x(at):.1f},{y(value):.1f}" for at, value in points[::step])
     marks = "".join(
         f'<line x1="{x(mark["at"]):.1f}" x2="{x(mark["at"]):.1f}" y1="8" y2="{HEIGHT - BOTTOM}" stroke="currentColor" '
         f'stroke-dasharray="4 3"/><text x="{x(mark["at"]) + 4:.1f}" y="18">{escape(mark["what"])}</text>'

@@ -49,6 +49,7 @@ class WebGuard:
         return self._application(environ, without_cors)
 
     def _refusal(self, environ: Environ) -> str:
+        """Why a request is refused, for its sender; empty for one that is answered."""
         host = environ.get("HTTP_HOST", "")
         if not is_own_host(host, self._own):
             return (

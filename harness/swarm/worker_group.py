@@ -25,7 +25,7 @@ from harness.swarm.tally import Outcome, add_up, outcome_of_lost_worker
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
 JOIN_TIMEOUT = 30.0  # seconds until every worker of this machine must have joined
-POLL = 0.05  # seconds
+POLL = 0.05  # seconds between two looks at the workers
 REPORT_EVERY = 0.1  # seconds between two reports of progress
 LOST_STATES = ("missing", "stopped")  # of a worker, in Locust's terms
 
@@ -176,12 +176,13 @@ class WorkerGroup:
             worker.prepared = True
 
     def _progress(self, msg: Any, **_: Any) -> None:
-        self._take(msg, final=False)
+        self._store_report(msg, final=False)
 
     def _outcome(self, msg: Any, **_: Any) -> None:
-        self._take(msg, final=True)
+        self._store_report(msg, final=True)
 
-    def _take(self, msg: Any, *, final: bool) -> None:
+    def _store_report(self, msg: Any, *, final: bool) -> None:
+        """Store what a worker has counted of the cycle in progress. final: it has finished its share."""
         worker = self._workers.get(msg.node_id)
         data = msg.data if isinstance(msg.data, dict) else {}
         # A report may be of the cycle before, sent by a worker that was given up while it was only slow.

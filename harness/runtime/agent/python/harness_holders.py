@@ -158,6 +158,8 @@ def described(one: object) -> str:
 
 
 def _called(one: Any) -> str:
+    """The name of the function that a callable of the standard library calls in the end; empty for any other object,
+    whose attributes could run code of the target."""
     kind = type(one)
     if kind is _function:
         return harness_chains.short(one.__qualname__)

@@ -272,5 +272,5 @@ def _encode(value: object, put: Callable[[str], None]) -> None:
             put("," if index else "")
             _encode(item, put)
         put("]")
-    else:
+    else:  # a number, whose repr is JSON
         put(repr(value))
