@@ -1,4 +1,4 @@
-"""The option ``expect`` (statuses such as ``503`` and ``4xx``), and the placeholder for the client's number."""
+"""The option ``expect``: statuses such as ``503``, and classes of them such as ``4xx``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from harness.core.errors import OptionError
 
-CLIENT = "{client}"  # in a path, query, header or body: the number of the client
 _STATUS = re.compile(r"([2-5])(\d\d|[xX][xX])")
-ANY = frozenset(range(200, 600))
+ANY_STATUS = frozenset(range(200, 600))  # what an invalid request may get: 1xx are no final responses
 
 
 def statuses(texts: Iterable[str]) -> frozenset[int] | None:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-from harness.core.expected import CLIENT, statuses
+from harness.core.expected import statuses
 from harness.experiment.cancellable import call_cancellable
 from harness.experiment.setup import TrialSetup
 from harness.http.route import Router
+from harness.swarm.load import CLIENT_PLACEHOLDER
 from harness.target.preflight import Preflight, preflight
 
 FIRST = "0"  # the number of the first client
@@ -22,17 +23,19 @@ def preflight_paths(setup: TrialSetup, url: str, *, interrupted: Callable[[], bo
     """
     load = setup.load
     parts = urlsplit(url)
-    headers = {name: value.replace(CLIENT, FIRST) for name, value in load.headers.items()}
+    headers = {name: value.replace(CLIENT_PLACEHOLDER, FIRST) for name, value in load.headers.items()}
     # One for all paths, because they have the same host: its name is looked up once.
     router = Router(insecure=load.insecure, ca=load.ca)
     for path in setup.service.paths:
         request = partial(
             preflight,
-            f"{parts.scheme}://{parts.netloc}{path.replace(CLIENT, FIRST)}",
+            f"{parts.scheme}://{parts.netloc}{path.replace(CLIENT_PLACEHOLDER, FIRST)}",
             timeout=setup.service.preflight_timeout,
             headers=headers,
             method=load.method,
-            body=None if load.body is None else load.body.replace(CLIENT.encode(), FIRST.encode()),
+            body=None
+            if load.body is None
+            else load.body.replace(CLIENT_PLACEHOLDER.encode(), FIRST.encode()),
             router=router,
             stream=load.mode == "stream",
             expect=statuses(load.expect),

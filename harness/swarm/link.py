@@ -18,8 +18,9 @@ from harness.http.route import Route
 from harness.http.tls import TlsFailure, TlsLayer
 from harness.swarm.ports import ALL_PORTS, PORT_RANGE
 
-READ = 16 * 1024
+READ = 16 * 1024  # bytes of one recv(2)
 DRAIN = 512  # reads: more than a receive buffer holds (tcp_rmem in tcp(7))
+READABLE, WRITABLE = 1, 2  # what a watcher waits for: EV_READ and EV_WRITE of libev
 KIND = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER without time: close(2) sends RST (socket(7))
 SMALL_BUFFER = 4096  # bytes
@@ -49,8 +50,8 @@ class Link:
     """Connects, sends and reads. It calls its listener, and stops calling it after ``release``."""
 
     __slots__ = (
-        "_address", "_io", "_listener", "_loop", "_out", "_route", "_sealed", "_small_window", "_sock", "_source",
-        "_tls", "_waiting",
+        "_address_index", "_awaiting_tls", "_callback", "_io", "_listener", "_loop", "_out", "_route", "_small_window",
+        "_sock", "_source", "_tls",
     )  # fmt: skip
 
     def __init__(self, loop: Any, listener: LinkListener) -> None:
@@ -60,14 +61,14 @@ class Link:
         self._sock: _socket.socket | None = None
         self._tls: TlsLayer | None = None
         self._out = b""
-        self._sealed: bytes | None = None  # the request, until TLS is ready for it
-        self._waiting: Any = None  # a pending timer or callback of the loop
+        self._awaiting_tls: bytes | None = None  # the request, until TLS is ready for it
+        self._callback: Any = None  # a pending timer or callback of the loop
 
     def dial(self, route: Route, request: bytes, *, source: str | None, small_window: bool) -> None:
         """Connect to the route's addresses in turn and send the request. Never raises."""
         self._route = route
         self._source = source
-        self._address = 0
+        self._address_index = 0
         self._out = request
         self._small_window = small_window
         self._dial()
@@ -75,11 +76,11 @@ class Link:
     def _dial(self) -> None:
         route, source = self._route, self._source
         addresses = route.addresses if source is None else route.from_source(source)
-        self._waiting = None
+        self._callback = None
         code = errno.EHOSTUNREACH  # none of the source's family
         # connect(2) fails at once for an address of another family or an unreachable network; the next one may work.
-        while self._address < len(addresses):
-            address = addresses[self._address]
+        while self._address_index < len(addresses):
+            address = addresses[self._address_index]
             try:
                 self._sock = sock = _socket.socket(address.family, KIND)
                 if ALL_PORTS is not None and address.family != socket.AF_UNIX:
@@ -99,34 +100,34 @@ class Link:
                 code = error.errno or errno.EINVAL
             if code in (0, errno.EINPROGRESS):
                 # Watches for reading at first, which is what a connection on loopback needs next.
-                self._io = self._loop.io(sock.fileno(), 1)
+                self._io = self._loop.io(sock.fileno(), READABLE)
                 # On loopback the connection is established already, which saves one iteration of the loop.
                 if route.tls is None and self._flush(first=True):
                     return
-                self._watch(2)
+                self._watch(WRITABLE)
                 return
             if self._sock is not None:
                 self._sock.close()
                 self._sock = None
             if code == errno.EAGAIN and address.family == socket.AF_UNIX:
                 # A full backlog is not a failure: TCP would wait for its SYN to be repeated.
-                self._waiting = self._loop.timer(RETRY)
-                self._waiting.start(self._dial)
+                self._callback = self._loop.timer(RETRY)
+                self._callback.start(self._dial)
                 return
-            self._address += 1
+            self._address_index += 1
         # Deferred to the loop: the caller must have its stream before the stream can close.
-        self._waiting = self._loop.run_callback(self._failed, causes.of_errno(code))
+        self._callback = self._loop.run_callback(self._report_lost, causes.of_errno(code))
 
-    def _failed(self, cause: str) -> None:
-        self._waiting = None
+    def _report_lost(self, cause: str) -> None:
+        self._callback = None
         self._listener.connection_lost(cause)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Call back from the loop, unless the link is released before."""
-        self._waiting = self._loop.run_callback(self._call, callback)
+        self._callback = self._loop.run_callback(self._call, callback)
 
     def _call(self, callback: Callable[[], None]) -> None:
-        self._waiting = None
+        self._callback = None
         callback()
 
     @property
@@ -134,15 +135,17 @@ class Link:
         """True from ``dial`` until the connection is closed."""
         return self._sock is not None
 
-    def _refused(self, code: int) -> None:
-        self._waiting = None
+    def _connect_failed(self, code: int) -> None:
+        """Called from the loop for a connect that failed at once. code: its errno."""
+        self._callback = None
         self._next_address(code)
 
     def _watch(self, events: int) -> None:
+        """Wait for READABLE or WRITABLE."""
         # libev accepts new events only for a stopped watcher.
         self._io.stop()
         self._io.events = events
-        self._io.start(self._readable if events == 1 else self._writable)
+        self._io.start(self._readable if events == READABLE else self._writable)
 
     def _writable(self) -> None:
         assert self._sock is not None
@@ -151,25 +154,25 @@ class Link:
         if code:
             self._next_address(code)
         elif self._route.tls is not None and self._tls is None:
-            self._secure()
+            self._start_tls()
         else:
             self._flush()
 
     def _next_address(self, code: int) -> None:
         """Try another address of the same host, if there is one and nothing was sent to this one yet."""
         known = len(self._route.from_source(self._source))
-        if self._address != REQUEST_SENT and self._address + 1 < known and self._tls is None:
-            self._address += 1
+        if self._address_index != REQUEST_SENT and self._address_index + 1 < known and self._tls is None:
+            self._address_index += 1
             self._close()
             self._dial()
         else:
             self._listener.connection_lost(causes.of_errno(code))
 
-    def _secure(self) -> None:
+    def _start_tls(self) -> None:
         assert self._route.tls is not None
         self._tls = TlsLayer(self._route.tls, self._route.name)
         # The request has to wait: TLS encrypts it only once the handshake is complete.
-        self._sealed, self._out = self._out, self._tls.start()
+        self._awaiting_tls, self._out = self._out, self._tls.start()
         self._flush()
 
     def _flush(self, *, first: bool = False) -> bool:
@@ -180,22 +183,22 @@ class Link:
             sent = self._sock.send(self._out) if self._out else 0
         except BlockingIOError:
             if not first:
-                self._watch(2)
+                self._watch(WRITABLE)
             return False
         except OSError as error:
             if first:
                 # Deferred to the loop. The cause is determined now, because send(2) cleared the error of the socket.
-                self._waiting = self._loop.run_callback(self._refused, error.errno or 0)
+                self._callback = self._loop.run_callback(self._connect_failed, error.errno or 0)
                 return True
             self._next_address(error.errno or 0)
             return True
         rest = self._out = self._out[sent:]
-        self._address = REQUEST_SENT
+        self._address_index = REQUEST_SENT
         # A watcher that never ran needs no stop and already waits for reading, which saves a system call per stream.
         if first and not rest:
             self._io.start(self._readable)
         else:
-            self._watch(2 if rest else 1)
+            self._watch(WRITABLE if rest else READABLE)
         if self._tls is None and not rest:
             self._listener.connected()
         return True
@@ -228,9 +231,9 @@ class Link:
             self._listener.connection_lost(failure.cause)
             return
         # The handshake is complete: the request is sent together with its last message.
-        if tls.ready and self._sealed is not None:
-            out += tls.send(self._sealed)
-            self._sealed = None
+        if tls.ready and self._awaiting_tls is not None:
+            out += tls.send(self._awaiting_tls)
+            self._awaiting_tls = None
             self._listener.connected()
         # Each callback may have released the link, so the socket is checked before the next one.
         if out and self._sock is not None:
@@ -245,12 +248,13 @@ class Link:
         """Read what has arrived: a loop that was delayed runs its due timers before it reads its sockets."""
         if self._io is None or not self._io.active:
             return
-        if self._io.events == 1:
+        if self._io.events == READABLE:
             self._readable()
         elif self._connected():
             self._writable()
 
     def _connected(self) -> bool:
+        """Whether the connect is done: only then the socket has a peer (getpeername(2), ENOTCONN)."""
         assert self._sock is not None
         try:
             self._sock.getpeername()
@@ -276,7 +280,7 @@ class Link:
     def resume(self) -> None:
         """Read again."""
         if self._sock is not None:
-            self._watch(2 if self._out else 1)
+            self._watch(WRITABLE if self._out else READABLE)
 
     def shut(self) -> None:
         """Send FIN and continue to read. Raises OSError."""
@@ -293,9 +297,9 @@ class Link:
         knows that the buffer is empty (``drained``), the FIN is sent first, and then one buffer is read; a service that
         keeps sending would otherwise block this call for ever.
         """
-        if self._waiting is not None:
-            self._waiting.stop()
-            self._waiting = None
+        if self._callback is not None:
+            self._callback.stop()
+            self._callback = None
         sock = self._sock
         if sock is None:
             return

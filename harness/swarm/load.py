@@ -20,6 +20,7 @@ MAX_COUNT = 1 << 53  # JSON readers that use doubles lose whole numbers beyond i
 MAX_PROCESSES = 64  # generators on this machine
 MAX_WORKERS = 1000  # generators on other machines
 MIN_STALL = 0.001  # seconds
+CLIENT_PLACEHOLDER = "{client}"  # in a path, query, header or body: the number of the client
 
 
 def whole(default: int, low: int, high: int, *, unit: str = "") -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from harness.core.expected import ANY, CLIENT, statuses
+from harness.core.expected import ANY_STATUS, statuses
 from harness.http.endpoint import Endpoint
 from harness.http.request import Request
-from harness.swarm.load import LoadOptions
+from harness.swarm.load import CLIENT_PLACEHOLDER, LoadOptions
 from harness.swarm.setup import SwarmSetup
 
 CLIENT_HEADER = "X-Client-Id"
@@ -27,7 +27,7 @@ class Clients:
         load = setup.load
         self._clients, self._start, self._step = load.clients, setup.client_start, setup.client_step
         texts = (*load.headers.values(), (load.body or b"").decode("latin-1"))
-        self.named = any(CLIENT in text for text in texts)
+        self.named = any(CLIENT_PLACEHOLDER in text for text in texts)
         self._opened = 0
 
     def next(self) -> int:
@@ -63,11 +63,11 @@ class Requests:
         again = load.keep_alive and not streaming
         self._headers = {"Connection": "keep-alive", **load.headers} if again else dict(load.headers)
         paths = tuple(dict.fromkeys(paths))
-        placeholder = clients.named or any(CLIENT in path for path in paths)
+        placeholder = clients.named or any(CLIENT_PLACEHOLDER in path for path in paths)
         self.distinct = placeholder or load.clients > 0
         # The user asked for distinct clients and put their number nowhere, so a header shows it to the service.
         if self.distinct and not placeholder:
-            self._headers.setdefault(CLIENT_HEADER, CLIENT)
+            self._headers.setdefault(CLIENT_HEADER, CLIENT_PLACEHOLDER)
         self._plain = {} if self.distinct else {path: self._of(path, 0) for path in paths}
         self._invalid = 0
 
@@ -81,16 +81,16 @@ class Requests:
         # In turn rather than at random, so that even a short cycle has every kind.
         kind = INVALID[self._invalid % len(INVALID)]
         self._invalid += 1
-        return replace(KINDS[kind](request), expect=ANY)
+        return replace(KINDS[kind](request), expect=ANY_STATUS)
 
     def _of(self, path: str, number: int) -> Request:
         who = str(number)
         load = self._load
         return Request(
-            self._endpoint.at(path.replace(CLIENT, who)),
+            self._endpoint.at(path.replace(CLIENT_PLACEHOLDER, who)),
             load.method,
-            {name: value.replace(CLIENT, who) for name, value in self._headers.items()},
-            None if load.body is None else load.body.replace(CLIENT.encode(), who.encode()),
+            {name: value.replace(CLIENT_PLACEHOLDER, who) for name, value in self._headers.items()},
+            None if load.body is None else load.body.replace(CLIENT_PLACEHOLDER.encode(), who.encode()),
             self._streaming,
             self._expect,
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from harness.core.errors import ConfigError
-from harness.core.expected import ANY
+from harness.core.expected import ANY_STATUS
 from harness.core.sse.decoder import Comment, Decoder, Event, StreamLimit
 from harness.http import causes
 from harness.http.endpoint import Endpoint
@@ -189,7 +189,9 @@ class Stream:
         if causes.accepted(status, streaming=streaming, expect=expect):
             report.answered = True
             # An error that is expected is a plain response, and an invalid request may get any response.
-            if status != 200 or (expect is ANY and parser.content_type.partition(b";")[0] != causes.MIME):
+            if status != 200 or (
+                expect is ANY_STATUS and parser.content_type.partition(b";")[0] != causes.MIME
+            ):
                 self._plain = True
                 self._pending = None
                 return
