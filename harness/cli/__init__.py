@@ -14,7 +14,7 @@ import click
 
 from harness import __version__
 from harness.cli import secret
-from harness.cli.streams import line, open_closed_streams, print_error, redirect_to_null
+from harness.cli.streams import open_closed_streams, print_error, redirect_to_null, safe_line
 from harness.core.errors import (
     EXIT_INCONCLUSIVE,
     EXIT_INFRASTRUCTURE,
@@ -117,7 +117,7 @@ def report_end(error: BaseException) -> int:
         case click.ClickException():
             path = getattr(getattr(error, "ctx", None), "command_path", "harness")
             print_error(
-                f"harness: {line(error.format_message()).rstrip('.')}{_near(error)}; see: {path} --help"
+                f"harness: {safe_line(error.format_message()).rstrip('.')}{_near(error)}; see: {path} --help"
             )
             return EXIT_USAGE
         case click.Abort() | KeyboardInterrupt():

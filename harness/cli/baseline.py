@@ -15,7 +15,7 @@ import tomlkit
 from harness.cli.baseline_file import Change, Reason, Scope, write
 from harness.cli.saved import saved_record
 from harness.cli.service_options import path_of
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.config import BUDGETS, find, loads, read
 from harness.core.applied_budget import applicable_budget
 from harness.core.budget import Budget, line_for
@@ -87,14 +87,14 @@ def accept(run: Path, file: Path | None, only: str | None, profile: str | None, 
         scope = Scope.of(known, paths_of(trial), name)
         reason = Reason(f"TODO: why? accepted from {record.run_id}", today + GRACE)
         again = _accept(document, path, scope, trial, reason, today)
-        click.echo(line(f"{scope.text()} {_effect(again)}"))
+        click.echo(safe_line(f"{scope.text()} {_effect(again)}"))
         for one in uncovered(again):
-            click.echo(line(f"{scope.text()} {one}"))
+            click.echo(safe_line(f"{scope.text()} {one}"))
         failed = max(failed, _failure(again))
     text = tomlkit.dumps(document)
     if not dry_run:
         replace_file(path, text.encode())
-        click.echo(line(f"wrote {path}"))
+        click.echo(safe_line(f"wrote {path}"))
     if failed:
         raise click.exceptions.Exit(failed)
 
@@ -112,12 +112,12 @@ def _accept(
         changes = changes_of(granted(known, scope, today), budget_of(trial))
         for change in changes:
             until = f", as an exception until {reason.until}" if change.is_exception else ""
-            click.echo(line(f"{scope.text(change)} {change.text()}{until}"))
+            click.echo(safe_line(f"{scope.text(change)} {change.text()}{until}"))
         if changes:
             write(document, path, scope, changes, reason)
             known = loads(path, tomlkit.dumps(document))
         elif not printed:
-            click.echo(line(f"{scope.text()} nothing changes"))
+            click.echo(safe_line(f"{scope.text()} nothing changes"))
         printed = True
         trial = replace(trial, budget=granted(known, scope, today))
         trial = replace(trial, verdict=judge(trial))

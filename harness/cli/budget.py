@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.config import BUDGETS, find, load
 from harness.core.applied_budget import applicable_budget
 from harness.core.errors import ConfigError
@@ -22,7 +22,7 @@ def command() -> None:
 
 
 def _print(text: str) -> None:
-    click.echo(line(text))
+    click.echo(safe_line(text))
 
 
 @command.command("check", short_help="check FILE; exit with 2 for a mistake or an expired exception")

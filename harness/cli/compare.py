@@ -8,7 +8,7 @@ import click
 
 from harness.cli.history import saved_entry
 from harness.cli.history_options import history_of
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.core.errors import EXIT_INCONCLUSIVE, EXIT_SERVICE, ConfigError
 from harness.core.history import RunEntry
 from harness.core.trends import compare
@@ -32,9 +32,9 @@ def command(history: str | None, old: str, new: str) -> None:
     """
     found = compare(_entry(old, history), _entry(new, history))
     for text in compared(found):
-        click.echo(line(text))
+        click.echo(safe_line(text))
     if not found.differences and not found.outcomes:
-        click.echo(line("the runs share no trial: nothing to compare"))
+        click.echo(safe_line("the runs share no trial: nothing to compare"))
         raise click.exceptions.Exit(EXIT_INCONCLUSIVE)
     raise click.exceptions.Exit(EXIT_SERVICE if found.worse else 0)
 

@@ -16,7 +16,7 @@ import click
 from rich.text import Text
 
 from harness.cli.console import console
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.core.errors import EXIT_INFRASTRUCTURE
 from harness.core.units import counted
 
@@ -168,7 +168,7 @@ def command() -> None:
         bad += not check.ok
         mark = Text("ok   ", style="green") if check.ok else Text("FIX  ", style="red")
         seen = f"{check.name:18} {check.seen}" + (f"  →  {check.fix}" if not check.ok else "")
-        out.print(mark.append(line(seen), style="default"), soft_wrap=True)
+        out.print(mark.append(safe_line(seen), style="default"), soft_wrap=True)
     if bad:
         out.print(f"{bad} to fix")
         raise click.exceptions.Exit(EXIT_INFRASTRUCTURE)

@@ -8,7 +8,7 @@ import click
 
 from harness.cli.console import console as terminal
 from harness.cli.saved import INVALID, judged_again, redact_option, saved_record
-from harness.cli.streams import line, working_directory
+from harness.cli.streams import safe_line, working_directory
 from harness.core.errors import ConfigError, StoreError
 from harness.core.record import as_ended
 from harness.core.units import did_you_mean
@@ -37,10 +37,10 @@ def command(run: Path, metric: str, redact: tuple[str, ...]) -> None:
             ) from None
         known |= {str(key) for one in judged.observations for key in one.levels}
         if len(record.trials) > 1:
-            console.print(line(f"{trial.name}:"), markup=False, soft_wrap=True)
+            console.print(safe_line(f"{trial.name}:"), markup=False, soft_wrap=True)
         show_verdict(judged, console, root=working_directory())
         for text in lines:
             printed = True
-            console.print(line(text), markup=False, soft_wrap=True)
+            console.print(safe_line(text), markup=False, soft_wrap=True)
     if metric and not printed:
         raise ConfigError(f"--metric {metric!r}: not measured in this run{did_you_mean(metric, known)}")

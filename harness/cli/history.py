@@ -17,7 +17,7 @@ from harness.cli.console import console as terminal
 from harness.cli.history_options import history_of, history_options, run_filter
 from harness.cli.quantities import Number
 from harness.cli.saved import judged_again, saved_record
-from harness.cli.streams import line, print_error
+from harness.cli.streams import print_error, safe_line
 from harness.core import quote
 from harness.core.errors import ConfigError, HarnessError, StoreError
 from harness.core.history import RunEntry, entry_of, prunable
@@ -80,7 +80,7 @@ def list_runs(form: str, history: str | None, **options: Any) -> None:
         return
     console = terminal()
     if not entries:
-        console.print(line(f"no run in {where} matches"), markup=False, soft_wrap=True)
+        console.print(safe_line(f"no run in {where} matches"), markup=False, soft_wrap=True)
         return
     if not console.is_terminal:
         console.width = WIDE
@@ -130,7 +130,7 @@ def add(history: str | None, target: str | None, runs: tuple[Path, ...]) -> None
             else:
                 known += 1
         where = database.where
-    click.echo(line(f"{counted(added, 'run')} added to {where}, {known} recorded already"))
+    click.echo(safe_line(f"{counted(added, 'run')} added to {where}, {known} recorded already"))
     if last_error:
         raise click.exceptions.Exit(last_error.exit_code)
 
@@ -171,7 +171,9 @@ def prune(
         )
         for entry in to_remove:
             click.echo(
-                line(f"{'removed' if yes else 'would remove'}: {entry.run_id} {entry.outcome} {entry.path}")
+                safe_line(
+                    f"{'removed' if yes else 'would remove'}: {entry.run_id} {entry.outcome} {entry.path}"
+                )
             )
         if yes:
             database.forget([entry.digest for entry in to_remove])

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.history_options import history_of, history_options, run_filter
-from harness.cli.streams import line, print_error
+from harness.cli.streams import print_error, safe_line
 from harness.core.history import RunEntry
 from harness.core.units import counted
 from harness.report.site import INDEX, render
@@ -36,7 +36,9 @@ def command(folder: Path, no_reports: bool, history: str | None, **options: Any)
     names = {target: f"target-{safe_name(target)}.html" for target in targets}
     for name, text in render(entries, names, reports).items():
         replace_file(folder / name, text.encode(errors="replace"))
-    click.echo(line(f"{counted(len(names), 'target')}, {counted(len(entries), 'run')}: {folder / INDEX}"))
+    click.echo(
+        safe_line(f"{counted(len(names), 'target')}, {counted(len(entries), 'run')}: {folder / INDEX}")
+    )
 
 
 def _copied(entries: list[RunEntry], folder: Path) -> dict[str, str]:

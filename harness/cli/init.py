@@ -15,7 +15,7 @@ import click
 
 from harness.cli.find_service import find_service
 from harness.cli.install_source import PACKAGE, Source, detect, given
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.config import PROJECT, read
 from harness.core.errors import ConfigError, StoreError
 from harness.target.ready import check_url
@@ -256,4 +256,4 @@ def service_of(folder: Path, url: str | None, start: str | None) -> tuple[tuple[
 
 def print_message(text: str) -> None:
     """One line on standard output."""
-    click.echo(line(text))
+    click.echo(safe_line(text))

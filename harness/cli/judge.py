@@ -11,7 +11,7 @@ from harness.cli.console import console as terminal
 from harness.cli.result import json_text
 from harness.cli.saved import judged_again, redact_option, saved_record
 from harness.cli.service_options import path_of
-from harness.cli.streams import line, working_directory
+from harness.cli.streams import safe_line, working_directory
 from harness.config import budget_for
 from harness.core.judge.selftest import confirmed
 from harness.core.note import NoteKind, without
@@ -57,12 +57,12 @@ def command(
         judged = tuple(trial for trial, _ in tried)
         for _, planted in tried:
             for one in planted:
-                console.print(line(f"self-test: {one.sentence()}"), markup=False, soft_wrap=True)
+                console.print(safe_line(f"self-test: {one.sentence()}"), markup=False, soft_wrap=True)
     if json_file:
         replace_file(json_file, json_text(replace(record, trials=judged)).encode())
     for trial in judged:
         if len(judged) > 1:
-            console.print(line(f"{trial.name}:"), markup=False, soft_wrap=True)
+            console.print(safe_line(f"{trial.name}:"), markup=False, soft_wrap=True)
         show_verdict(trial, console, root=working_directory())
     raise click.exceptions.Exit(worst_exit_code(judged))
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.cli.console import console as terminal
 from harness.cli.interrupt import Interrupt
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.core import quote
 from harness.core.errors import ConfigError
 from harness.core.units import counted
@@ -56,7 +56,7 @@ def diff(before: Path, after: Path, connections: int | None, top: int) -> None:
 def show(before: Path, after: Path, connections: int | None, out: Path) -> None:
     """Write what grew as a flame graph: one HTML file that needs no network."""
     old, new = Snapshot.load(before), Snapshot.load(after)
-    click.echo(line(str(page(old, new, _connections(old, new, connections), out))))
+    click.echo(safe_line(str(page(old, new, _connections(old, new, connections), out))))
 
 
 @command.command("run", short_help="run a program, and print what grew while it ran")
@@ -114,7 +114,7 @@ def run(
         click.echo(f"the program exited with {done.ended}")
     click.echo(f"between two snapshots {done.seconds:.1f} s apart:")
     show_growth(old, new, connections, top)
-    click.echo(line(f"flame graph: {page(old, new, connections, done.first.parent / 'memory.html')}"))
+    click.echo(safe_line(f"flame graph: {page(old, new, connections, done.first.parent / 'memory.html')}"))
 
 
 def show_growth(old: Snapshot, new: Snapshot, connections: float | None, top: int) -> None:

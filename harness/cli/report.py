@@ -9,7 +9,7 @@ import click
 
 from harness.cli import secret
 from harness.cli.saved import INVALID, judged_again, redact_option, without_secrets
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.core.errors import StoreError
 from harness.core.record import as_ended
 from harness.experiment.reports import write_reports
@@ -35,4 +35,4 @@ def command(run: Path, redact: tuple[str, ...]) -> None:
             f"{run}: cannot be shown: its figures are invalid ({type(error).__name__}: {error}); restore the run or "
             "run again"
         ) from None
-    click.echo(line(str(written)))
+    click.echo(safe_line(str(written)))

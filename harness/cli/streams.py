@@ -40,12 +40,12 @@ def open_closed_streams() -> None:
 def print_error(text: str) -> None:
     """One line on standard error. A failure to write it is ignored."""
     try:
-        click.echo(line(text), err=True)
+        click.echo(safe_line(text), err=True)
     except OSError:
         redirect_to_null(2)
 
 
-def line(text: str) -> str:
+def safe_line(text: str) -> str:
     """A text as one line that a terminal or a CI log can show: no secret, no control character, no command."""
     if len(text) > MAX_MESSAGE:
         # An argument in the message may have any length, and the message names the reason last.

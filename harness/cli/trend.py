@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from harness.cli.history_options import history_of, history_options, run_filter
-from harness.cli.streams import line
+from harness.cli.streams import safe_line
 from harness.core.errors import EXIT_SERVICE
 from harness.core.trends import all_series, trend
 from harness.report.trend import lines, markdown
@@ -49,6 +49,6 @@ def command(
         click.echo(summary, nl=False)
     else:
         for text in lines(found, series):
-            click.echo(line(text))
+            click.echo(safe_line(text))
     if fail_on and any(one.open for one in found):
         raise click.exceptions.Exit(EXIT_SERVICE)
