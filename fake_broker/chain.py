@@ -18,6 +18,7 @@ from fake_broker.spec import Spec, SpecError, describe
 from fake_broker.traffic import FINAL, Incoming, Outgoing
 
 MAX_FAULTS = 256
+"""Faults that are active at once: each of them may look at every message."""
 
 
 @dataclass(slots=True)

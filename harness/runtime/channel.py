@@ -27,6 +27,7 @@ DIRECTORY = "HARNESS_RUNTIME_DIRECTORY"  # the variable with the folder in which
 ANSWER_LIMIT = 256 << 20  # bytes; a snapshot of a very large heap has a few MB
 TIMEOUT = 20.0  # seconds for an answer: a collection of 10 million objects takes 3 s
 RETRY = 0.02  # seconds between two attempts to connect
+START_POLL = 0.02  # seconds between two questions to an agent that may not have started yet
 REPLACED_TIMEOUT = 1.0  # seconds in which an agent that gives up a socket makes a new one (after a fork)
 NAME = re.compile(r"[a-z]+-(\d+)(?:-\d+)?\.sock")  # agent, process id as the agent sees it, thread of a Node
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -101,7 +101,7 @@ class NodeCounters(AgentReader):
                     f"no Node of process {self.pid} answers in {self.directory}; expected the agent of NODE_OPTIONS: "
                     "was it started by the harness, and does its policy allow --require?"
                 )
-            time.sleep(0.02)
+            time.sleep(channel.START_POLL)
 
     @as_probe_error
     def read(self) -> Counters:

@@ -108,7 +108,7 @@ class PythonCounters(AgentReader):
                     or f"no Python of process {self.pid} answers in {self.directory}; expected the agent "
                     f"within {START_TIMEOUT:g} s of the start: is the folder writable for it?"
                 )
-            time.sleep(0.02)
+            time.sleep(channel.START_POLL)
 
     def _attach_to_all(self, reason: str) -> Counters | Unavailable:
         """Attach to every Python of the tree, and wait until all of them answer. reason: why none answers yet."""

@@ -32,6 +32,8 @@ POLL = 0.05  # seconds between two calls of cancelled()
 PROGRESS_INTERVAL = 0.1  # seconds between two reports of progress
 MAX_CAUSE = 2000  # characters of the first cause, which is kept in full
 MAX_CAUSES = 20  # kinds of failure counted separately
+CAUSE_LENGTH = 80  # characters by which failures are of the same kind
+MAX_NAME = 200  # characters of the name of a request
 NOTHING = "no request finished and was reported to events.request; use a longer --dwell, or fire that event"
 
 Cancelled = Callable[[], bool]
@@ -75,12 +77,12 @@ class OwnUsers:
             return  # this stream was counted when its first event came
         self._requests += 1
         self._bytes += int(response_length or 0)
-        self._by_path[str(name)[:200]] += 1
+        self._by_path[str(name)[:MAX_NAME]] += 1
         if exception is not None:
             self._failures += 1
             text = f"{type(exception).__name__}: {exception}"
             self._first_failure = self._first_failure or text[:MAX_CAUSE]
-            cause = text[:80]
+            cause = text[:CAUSE_LENGTH]
             self._causes[cause if cause in self._causes or len(self._causes) < MAX_CAUSES else "others"] += 1
         elif response_time is not None:
             self._times.add(response_time / 1000.0)

@@ -15,7 +15,7 @@ from itertools import repeat
 from operator import add, mul, truediv
 
 BACKGROUND = 0.01  # stray growth per reading in every model: one descriptor in 100 readings
-STEPS = 400
+MAX_STEPS = 400  # steps of the search, which ends sooner once they gain nothing
 ENOUGH = 1e-7  # relative gain of a step below which the search ends
 
 
@@ -65,7 +65,7 @@ def _fit(counts: tuple[float, ...], columns: tuple[tuple[float, ...], ...], offs
 
     now = means()
     best = _likelihood(seen, now)
-    for _ in range(STEPS if total and len(columns) else 0):
+    for _ in range(MAX_STEPS if total and len(columns) else 0):
         shares = list(map(truediv, seen, now))
         for k, column in enumerate(columns):
             if sums[k] > 0:

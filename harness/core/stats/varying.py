@@ -17,7 +17,7 @@ VARIATION = {0.0: 0.5, 0.35: 0.1, 0.5: 0.1, 0.7: 0.1, 1.0: 0.1, 1.4: 0.1}
 WIDEST = 1.5  # logarithm of the largest factor between the observed rate and an end of the interval
 POINTS = 61  # rates at which the posterior is computed
 NEGLIGIBLE = 1e-5  # weight beside the largest, below which a rate is left out
-TAIL = 0.025
+TAIL = 0.025  # probability beyond each end of the interval
 
 
 def varying_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:

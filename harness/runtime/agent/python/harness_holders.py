@@ -19,6 +19,7 @@ if False:  # for the type checker alone: the target need not load typing
 
 MIN_GAIN = 5  # elements that a container must have gained
 MAX_CONTAINERS = 16  # containers that are described
+MAX_ATTRIBUTES = 20  # attributes of an object whose allocations are looked up
 HERE = __file__.rpartition("/")[0] + "/"
 EVERYTHING = 1_500_000  # objects beyond which nothing is searched
 
@@ -194,7 +195,7 @@ def origin(one: object) -> tuple[tuple[str, int], ...]:
         descriptor = _class_dict(klass).get("__dict__")
         if type(descriptor) is _getset:
             constructors = _constructors(kind)
-            for value in list(dict.values(descriptor.__get__(one)))[:20]:
+            for value in list(dict.values(descriptor.__get__(one)))[:MAX_ATTRIBUTES]:
                 found = module._get_object_traceback(value) or _inner_trace(module, value)
                 # The first loop drops what the constructor called, the second the constructor itself: the line that
                 # called it remains.
@@ -212,7 +213,7 @@ def _inner_trace(module: Any, value: object) -> Any:
     for klass in type(value).__mro__:
         descriptor = _class_dict(klass).get("__dict__")
         if type(descriptor) is _getset:
-            for inner in list(dict.values(descriptor.__get__(value)))[:20]:
+            for inner in list(dict.values(descriptor.__get__(value)))[:MAX_ATTRIBUTES]:
                 found = module._get_object_traceback(inner)
                 if found:
                     return found

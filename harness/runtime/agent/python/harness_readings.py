@@ -17,6 +17,7 @@ if False:  # for the type checker alone: the target need not load typing
 
 # gc.get_objects() holds the interpreter for 30 ms per million objects, and a block holds at most one of them.
 MAX_BLOCKS = 7_000_000
+MAX_TYPES = 2000  # types of an answer, those with most objects
 YIELD = 0.001  # seconds
 COLLECTIONS = 4  # finalizers can make new garbage; more rounds than this never helped
 PRINTING = gc.DEBUG_STATS | gc.DEBUG_COLLECTABLE | gc.DEBUG_UNCOLLECTABLE
@@ -95,7 +96,7 @@ def types(_: int = 0) -> dict[str, object]:
     for kind, count in counts.items():
         name = type_name(kind)
         named[name] = named.get(name, 0) + count
-    most = sorted(named.items(), key=lambda item: -item[1])[:2000]
+    most = sorted(named.items(), key=lambda item: -item[1])[:MAX_TYPES]
     return {"collected": collected, "types": dict(most)}
 
 
