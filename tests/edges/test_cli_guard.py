@@ -211,6 +211,8 @@ def test_requests_that_end_a_wait_are_read_once_their_own_sockets_are_closed(tmp
         "20",
         "--max-time",
         "60s",
+        "--runtime",
+        "none",
     )
     done = harness_here(
         tmp_path, "guard", *words, "--url", URL, "--out", "run", "--", *service, history="none"

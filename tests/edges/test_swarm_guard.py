@@ -34,6 +34,7 @@ def asked(tmp_path: Path, **more: Any) -> GuardRequest:
         "dwell": 0.5,
         "settle": 0.3,
         "disconnect": "fin",
+        "runtime": "none",
         "method": "POST",
         "body": b"hi",
         "headers": {"X-Key": "7"},

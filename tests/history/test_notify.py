@@ -134,8 +134,8 @@ def test_a_guard_notifies_of_a_new_leak_without_the_secret(by: str, tmp_path: Pa
         option = ("--notify", hook.url) if by == "option" else ()
         env = {"HARNESS_HISTORY": ""} | ({"HARNESS_NOTIFY": hook.url} if by == "environment" else {})
         done = harness(
-            "guard", *SMALL, "--quiet", "--target", "plain", *option, "--out", "run", "--url", URL, "--",
-            sys.executable, "-c", SAYS, SERVICES / "plain_sse.py", "{port}", "eventfd", cwd=tmp_path, env=env,
+            "guard", *SMALL, "--runtime", "none", "--quiet", "--target", "plain", *option, "--out", "run", "--url", URL,
+            "--", sys.executable, "-c", SAYS, SERVICES / "plain_sse.py", "{port}", "eventfd", cwd=tmp_path, env=env,
         )  # fmt: skip
     assert done.returncode == 1, done.stderr
     (message,) = hook.messages
