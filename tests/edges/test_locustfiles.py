@@ -139,7 +139,12 @@ def test_the_example_of_the_readme_runs_as_it_stands(tmp_path: Path) -> None:
     assert b"X-Tenant: 7\r\nAuthorization: Bearer token" in request
 
 
-@pytest.mark.parametrize("name", NAMES)
+OTHERS = pytest.mark.soak(
+    reason="the same web UI; test_streams_appear_in_locusts_statistics runs every locustfile"
+)
+
+
+@pytest.mark.parametrize("name", [NAMES[0], *(pytest.param(name, marks=OTHERS) for name in NAMES[1:])])
 def test_the_web_ui_starts_the_users_and_shows_the_target(name: str, tmp_path: Path) -> None:
     with service(tmp_path) as (port, child):
         web = free_port()

@@ -93,7 +93,12 @@ def installed(minor: int) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("minor", [8, 9, 10, 12, 13, 14])
+BETWEEN = pytest.mark.soak(reason="a version between those that the short tests run")
+
+
+@pytest.mark.parametrize(
+    "minor", [8, pytest.param(9, marks=BETWEEN), pytest.param(10, marks=BETWEEN), 12, 13, 14]
+)
 def test_the_agent_changes_nothing_in_other_pythons_and_answers(minor: int, tmp_path: Path) -> None:
     python = installed(minor)
     if not python:
