@@ -66,7 +66,7 @@ class Envelope(Enum):
 
 
 class Body(Enum):
-    """How many frames may follow the envelope."""
+    """How many frames may follow the envelope: none, any number, or at least one."""
 
     NONE = auto()
     ANY = auto()
@@ -101,6 +101,7 @@ class Dialect:
         self.worker_side = self._side(WORKER_KINDS)
 
     def _side(self, kinds: Sequence[Kind]) -> dict[bytes, dict[bytes | None, tuple[Kind, Layout]]]:
+        """The table of what one side may receive. kinds: of these messages, those that the dialect has."""
         table: dict[bytes, dict[bytes | None, tuple[Kind, Layout]]] = {}
         for kind in kinds:
             if kind in self.layouts:

@@ -34,7 +34,8 @@ class Tally:
 
 
 class Direction:
-    """One direction of a connection: from one socket to the other."""
+    """One direction of a connection: from one socket to the other. buffer: bytes read and not passed yet. next_at: when
+    the next ones may be passed. ended: the sender has sent its FIN. shut: the FIN was passed on."""
 
     __slots__ = ("buffer", "ended", "into", "next_at", "out_of", "shut")
 
