@@ -138,7 +138,8 @@ def request_after_wait(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]
     # of such growth looked like a release once.
     counts = any(key.judged is Judged.EXACT for key in results)
     released = any(one.release for one in results.values())
-    if not counts or released or len(_requests_at_last(trial)) > 1:
+    fell = any(_fell(trial, key) for key in results)
+    if not counts or released or fell or len(_requests_at_last(trial)) > 1:
         return None
     return design.further_requests(trial, goal)
 

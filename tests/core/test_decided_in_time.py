@@ -38,6 +38,7 @@ DECIDED = {
     "bursts that fill no pool give way to a larger load": ("1 per 10, after 20 s", 82_001),
     "slow growth is slow per event too": ("pool of 32, one in two cycles", 40),
     "what expires needs a request": ("1 per stream, expired after 30 s by the next", 0),
+    "a cleanup by count that loads showed needs no more requests": ("freed every 1,000 requests", 151_000),
     "requests that release nothing are too few": (
         "1 per stream, expired after 20 s by one in a hundred",
         89002,

@@ -373,6 +373,44 @@ def test_a_heap_that_may_wait_for_its_collection_is_no_growth_while_connected(
     assert undecided(collected(each, base, collects=collects, runtime=runtime)) is None
 
 
+@pytest.mark.parametrize(
+    ("each", "more", "stalled", "collects", "runtime", "found"),
+    [
+        (200_000, 0, 0, True, "go", True),
+        (
+            200_000,
+            0,
+            0,
+            False,
+            "go",
+            False,
+        ),  # no collection was ever seen: GOGC=off lets garbage grow to a limit
+        (60_000, 0, 0, True, "go", False),  # four times the live heap would be all of it: GOGC=300
+        (200_000, 300 * MIB, 0, True, "go", False),  # the same beside a heap that was large before
+        (200_000, 0, CLIENTS, True, "go", False),  # a queue for a stalled reader may hold 4 MiB
+        (500_000, 0, CLIENTS, True, "go", True),
+        (200_000, 0, 0, True, "none", False),  # a collector of which nothing is known
+    ],
+)
+def test_a_heap_beyond_any_garbage_was_in_use_although_it_is_not_collected_in_time(
+    each: float, more: float, stalled: int, collects: bool, runtime: str, found: bool
+) -> None:
+    """A Go server without pprof kept 10 kB of each event: 24 MB before a hold of 65 s, 655 MB after it and at the end.
+    It was undecided."""
+    first = collected(100_000, 8 * MIB, collects=collects, runtime=runtime)
+    low = first.observations[-1].levels[ANONYMOUS]
+    step = replace(PLAIN, phase=Phase.HOLD, connections=CLIENTS, dwell=60.0, events=0, stalled=stalled)
+    one = held(step, ANONYMOUS, freed(low + more, lambda t: each * t), 12.0)
+    high = {ANONYMOUS: one.connected[-1].levels[ANONYMOUS]}
+    load = replace(first.observations[-1], levels=high, started=74.0, ended=76.0)
+    seen = findings(replace(first, observations=(*first.observations, replace(one, levels=high), load)))
+    assert [(f.metric, f.kind) for f in seen] == ([("memory", "anonymous")] if found else [])
+    if found:
+        assert "and not yet collected after they left" in seen[0].explanation
+        assert seen[0].rate is not None
+        assert seen[0].rate.value == pytest.approx(each if stalled else each / EVENTS, rel=0.05)
+
+
 def test_pages_of_the_last_hold_are_collected_before_the_next_one() -> None:
     """Otherwise the clients of the next hold would fill these pages without visible growth."""
     now = collected(100_000, 8 * MIB, collects=True)

@@ -67,7 +67,13 @@ def _finding(one: Grown, exhausts: Exhaustion | None = None) -> Finding:
     value, hidden = one.total / amount, one.hidden / amount
     noise = NOISE.get(one.key.unit, 1.0) / amount + value * MAX_READING_DELAY / one.seconds
     unit = one.key.unit
-    after = "and the run ended before they left" if one.cut else "freed when they leave"
+    after = (
+        "and the run ended before they left"
+        if one.cut
+        else "and not yet collected after they left"
+        if one.kept
+        else "freed when they leave"
+    )
     text = (
         f"+{_sized(value, unit)} of {one.key} per {words} while clients stay connected, {after}: "
         f"{_sized(one.total, unit)} in {one.seconds:.0f} s with {counted(one.clients, 'client')}, "

@@ -67,6 +67,8 @@ NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # had 58 MB one second after its clients had disconnected, and 9 MB after the next load.
 DOUBLING_RUNTIMES = ("go",)
 HEAP_GROWTH = 2.0
+# The same for a heap of which no collection was seen afterwards: a service may have set GOGC to as much as 300.
+MAX_HEAP_GROWTH = 4.0
 WITHOUT_COLLECTOR = ("rust",)
 # Times the pace with readers, and times what they hold: up to that, growth behind stalled readers is the same buffer.
 MAX_SAME_PACE = 1.25
@@ -81,7 +83,8 @@ class Grown:
     clients: connected all that time; stalled: of them. events: that they received. lasting: it continued to the end of
     the hold, and was freed at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown
     whether it was freed. hidden: more growth that may have reused pages which a collection had freed. received: events
-    of each reader until two readings before the end; a buffer that holds no more of them was seen to be full.
+    of each reader until two readings before the end; a buffer that holds no more of them was seen to be full. kept: it
+    was in use, although the end of the run shows no collection of it.
     """
 
     key: Key
@@ -94,6 +97,7 @@ class Grown:
     cut: bool = False
     hidden: float = 0.0
     received: float = 0.0
+    kept: bool = False
 
     @property
     def per_client(self) -> float:
@@ -143,7 +147,26 @@ def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     before = {} if first else trial.observations[index - 1].levels
     after = trial.observations[index + 1 :]
     doubling = trial.target.runtime in DOUBLING_RUNTIMES
-    return grown(seen, doubling=doubling, before=before, after=after, queued=_beyond_garbage(trial, seen))
+    return grown(
+        seen,
+        doubling=doubling,
+        before=before,
+        after=after,
+        queued=_beyond_garbage(trial, seen),
+        collects=_was_collected(trial.observations[:index]),
+    )
+
+
+def _was_collected(earlier: Sequence[Observation]) -> bool:
+    """Whether memory has fallen to less than half of what it was: a collector is at work long before a limit."""
+    highest = 0.0
+    for seen in earlier:
+        levels = [r.levels[MEMORY] for r in seen.connected if MEMORY in r.levels]
+        highest, after = max([highest, *levels]), seen.levels.get(MEMORY, math.inf)
+        if after <= highest / HEAP_GROWTH:
+            return True
+        highest = max(highest, after) if math.isfinite(after) else highest
+    return False
 
 
 def _beyond_garbage(trial: Trial, seen: Observation) -> bool:
@@ -194,12 +217,13 @@ def grown(
     before: Mapping[Key, float] = MappingProxyType({}),
     after: Sequence[Observation] = (),
     queued: bool = False,
+    collects: bool = False,
 ) -> Iterator[Grown]:
     """The growth in one hold cycle, by key. Resident bytes are left out where the heap is counted from inside.
 
     doubling: the collector of the service lets a heap grow to twice its live part. before: the levels without clients
     before the hold, where they can be compared. after: the cycles that followed. queued: anonymous memory was certainly
-    in use, whether or not the allocator returned it.
+    in use, whether or not the allocator returned it. collects: its collector has been seen at work.
     """
     settled = settled_readings(seen)
     clients = seen.spec.connections - seen.ledger.failed
@@ -228,16 +252,18 @@ def grown(
             # disconnect is not growth while connected: the ordinary cycles judge it.
             released = released and seen.levels[key] - before[key] < total
         noise = NOISE["B"] if key == MEMORY else 0.0
-        hidden = 0.0
+        hidden, kept = 0.0, False
         if doubling and key == MEMORY:
             hidden = max(0.0, _usual_pace(read) * seconds - total)
             if seen.complete and not released:
                 released = _freed_later(seen, total, high, after)
+                kept = collects and not released and _in_use(seen, high, clients)
+                released = released or kept
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
             total > 0 and released and not stopped(key, settled)
             and (continues(read, noise) or continues_with_events(key, settled)),
-            not seen.complete, hidden, _received(seen, settled) / max(1, clients - stalled),
+            not seen.complete, hidden, _received(seen, settled) / max(1, clients - stalled), kept,
         )  # fmt: skip
 
 
@@ -264,6 +290,15 @@ def _freed_later(seen: Observation, total: float, high: float, after: Sequence[O
     before = min(reading.levels[MEMORY] for reading in seen.connected if MEMORY in reading.levels)
     later = [o.levels[MEMORY] for o in after if MEMORY in o.levels]
     return high >= HEAP_GROWTH * before and (not later or high - min(later) >= MIN_FREED_SHARE * total)
+
+
+def _in_use(seen: Observation, high: float, clients: int) -> bool:
+    """Whether a heap grew beyond what its collector may leave uncollected and what bounded buffers hold: much of it was
+    in use then. A Go server that kept 10 kB of each event rose from 24 to 655 MB in a hold of 65 s, and its next
+    collection was due at 1,300 MB."""
+    before = min(reading.levels[MEMORY] for reading in seen.connected if MEMORY in reading.levels)
+    buffers = LIMITS["B"] * (STALLED_LIMIT if seen.spec.stalled >= clients else 1.0) * clients
+    return high / MAX_HEAP_GROWTH - before >= buffers
 
 
 def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
