@@ -24,6 +24,7 @@ MAX_READINGS = 3000  # beyond it every second one is dropped, so that they span 
 CENSUS_INTERVAL = 2.0  # seconds between two counts by class
 RESTART_DELAY = 2.0  # seconds before the probe is started again
 MAX_LINE = 4 << 20  # characters
+MAX_ERRORS = 300  # characters of the end of what the command writes to standard error
 PARTS = 20  # parts of the run from which the interval of a growth rate is computed
 MIN_PAIRS = 5  # parts with answered streams: fewer give no interval that is worth showing
 METRICS = ("fds", "threads", "rss")
@@ -92,17 +93,26 @@ class TargetFeed:
     def _read_lines(self, child: subprocess.Popen[str]) -> None:
         """Process its lines until it ends. The program at the other end is not trusted."""
         assert child.stdout
-        assert child.stderr
         requester = gevent.spawn(self._request_censuses, child)
+        last_words = gevent.spawn(self._end_of_errors, child)
         while line := child.stdout.readline(MAX_LINE):
             try:
                 self._take(json.loads(line))
             except (ValueError, TypeError, AttributeError, RecursionError):
                 self.problem = f"the probe sent {line[:100]!r}; expected what `harness probe` prints"
         requester.kill()
-        # Read only at the end, because ``harness probe`` writes one line there at most, and then exits.
-        self.problem = child.stderr.read().strip()[-300:] or self.problem or "the probe ended"
         child.wait()
+        self.problem = last_words.get().strip() or self.problem or "the probe ended"
+
+    @staticmethod
+    def _end_of_errors(child: subprocess.Popen[str]) -> str:
+        """The end of what it writes to standard error, read as it comes: ``ssh -v`` fills the pipe, and a full pipe
+        would stop the readings."""
+        assert child.stderr
+        end = ""
+        while part := child.stderr.read(MAX_ERRORS):
+            end = (end + part)[-MAX_ERRORS:]
+        return end
 
     @staticmethod
     def _request_censuses(child: subprocess.Popen[str]) -> None:

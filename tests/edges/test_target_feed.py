@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -89,3 +92,37 @@ def test_a_feed_without_any_reading_has_a_section_all_the_same() -> None:
     page = section(TargetFeed("http://elsewhere.example:80", None).state())
     assert page.count("<td>–</td>") == 3 * 4
     assert "<svg" not in page
+
+
+TALKATIVE = """
+import json, sys
+sys.stderr.write("debug: " * 50_000)
+sys.stderr.flush()
+print(json.dumps({"at": 1.0, "fds": 7}), flush=True)
+sys.stderr.write("no such process")
+"""
+FEED = """
+import sys
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from harness.swarm.target_feed import TargetFeed
+feed = TargetFeed("http://127.0.0.1:80", None, probe_command=[sys.executable, "-c", sys.argv[1]])
+with gevent.Timeout(20):
+    while not feed.samples or not feed.problem:
+        gevent.sleep(0.02)
+import json
+print(json.dumps([feed.samples[0]["fds"], feed.problem]))
+"""
+
+
+def test_a_command_that_writes_much_to_standard_error_does_not_stop_the_readings() -> None:
+    """A pipe holds 64 KiB, and nobody read it before the command had ended."""
+    made = subprocess.run(
+        [sys.executable, "-c", FEED, TALKATIVE], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert made.returncode == 0, made.stderr[-500:]
+    fds, problem = json.loads(made.stdout)
+    assert fds == 7
+    assert problem.endswith("no such process")
+    assert len(problem) <= 300
