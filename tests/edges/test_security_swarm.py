@@ -260,9 +260,9 @@ print(json.dumps([attempt(lambda: post(path)) for path in ("/swarm", "/stop", "/
 
 def test_the_service_does_not_inherit_the_secret_of_the_swarm(tmp_path: Path) -> None:
     """It could join the swarm, and so could everybody to whom it shows its environment."""
-    script = f"env > {tmp_path}/env; exec {sys.executable} {SERVICES / 'plain_sse.py'} {{port}}"
+    script = f"env > {tmp_path}/env; exec {sys.executable} {SERVICES / 'difficult.py'} {{port}} login"
     done = harness(
-        "guard", "--url", URL, *SMALL, "--cycles", "3", "--out", tmp_path / "run", "--quiet", "--", "sh", "-c", script,
+        "guard", "--url", URL, *SMALL, "--out", tmp_path / "run", "--quiet", "--", "sh", "-c", script,
         env={SECRET_VARIABLE: "sesame-open-your-door-0123456789-abc"},
     )  # fmt: skip
     seen = (tmp_path / "env").read_text()
