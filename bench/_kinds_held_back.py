@@ -121,6 +121,7 @@ _HEALTHY_COUNTS = (
     Kind("1 per 3, expired after 50 s by the next", service(expired(50, 1 / 3))),
     Kind("1 per 10, expired after 22 s by one in ten", service(expired(22, 0.1, chance=0.1))),
     Kind("1 per 4, expired after 37 s by one in eighty", service(expired(37, 0.25, chance=1 / 80))),
+    Kind("1 per 7, expired after 52 s by one in sixty", service(expired(52, 1 / 7, chance=1 / 60))),
     Kind("40 tenants", service(tenants(40))),
     Kind("160 tenants", service(tenants(160))),
     Kind("1,300 tenants", service(tenants(1300))),

@@ -67,6 +67,7 @@ HEALTHY_OUTSIDE = (
     Kind("1 per stream, expired after 60 s by the next", service(expired(60))),
     Kind("1 per 20, expired after 12 s by the next", service(expired(12, 0.05))),
     Kind("1 per stream, expired after 20 s by one in a hundred", service(expired(20, chance=0.01))),
+    Kind("1 per 10, expired after 45 s by one in a hundred", service(expired(45, 0.1, chance=0.01))),
     Kind("pool, 3 a burst to 200", service(burst_pool(3, 200))),
     Kind("pool, 5 a burst to 150", service(burst_pool(5, 150))),
     Kind("pool, 10 a burst to 200", service(burst_pool(10, 200))),

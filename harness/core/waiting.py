@@ -107,8 +107,12 @@ def confirm_retained(
     releases = [one.release for one in releasing.values() if one.release]
     expiring = any(one.by_request for one in releases) and not all(over)
     if expiring or (idle < longest and (suspected or not all(over))):
-        if expiring and _unasked_seconds(trial) >= REQUEST_EVERY:
-            return design.requests_during_wait(trial, goal)
+        # Requests just before the retention time leave it open whether later ones release the last streams of the loads
+        # or their own.
+        soon = retention - REQUEST_EVERY < idle < retention + MARGIN
+        if expiring and not soon and _unasked_seconds(trial) >= REQUEST_EVERY:
+            more = design.further_requests(trial, goal) if idle >= retention + MARGIN else None
+            return more or design.requests_during_wait(trial, goal)
         return design.idle_reading(trial, goal)
     if not suspected and idle >= longest and (request := request_after_wait(trial, goal, releasing)):
         return request
