@@ -340,6 +340,7 @@ def _load_or_control(
             return design.few_streams_control(trial, goal) if due else short_control(trial, goal)
         if last is Phase.IDLE:
             return design.few_streams_control(trial, goal)
+    # Growth per timeout of the broker needs several silences, and every other driver needs answers: one load in three.
     if goal.broker and len(loads) % 3 == 2 and trial.observations[-1].spec.fault == "":
         return replace(design.silent_broker_control(trial, goal), phase=Phase.LOAD)
     orderly = goal.disconnect == "mixed" and (

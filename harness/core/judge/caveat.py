@@ -26,7 +26,7 @@ from harness.core.verdict import Waiting
 # An interpreter maps an arena now and then, so only a certain leak counts.
 JUDGED_ONLY_IF_CERTAIN = ("mappings",)
 MORE_EVIDENCE = (
-    "allow more time or connections (--max-time, --connections), or accept a larger smallest leak "
+    "allow more time or connections (--max-time, --connections), or look only for larger leaks "
     "(--sensitivity 1/100)"
 )
 MAX_ADVISED_TIME = 24 * 3600.0  # seconds: beyond it the advice is another one than more time
@@ -241,7 +241,7 @@ def _weak(trial: Trial, one: Assessed) -> str:
         return MORE_EVIDENCE
     return (
         f"allow more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
-        f"or accept a larger smallest leak: --sensitivity {_upwards(one.at_most):.1g}"
+        f"or look only for larger leaks: --sensitivity {_upwards(one.at_most):.1g}"
     )
 
 

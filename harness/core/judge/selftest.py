@@ -76,7 +76,7 @@ def confirmed(trial: Trial, goal: Goal | None = None) -> tuple[Trial, tuple[Plan
         f"underpowered: {why}",
         bounds=verdict.bounds,
         warnings=verdict.warnings,
-        advice="allow more time (--max-time) or accept a larger smallest leak (--sensitivity)",
+        advice="allow more time (--max-time) or look only for larger leaks (--sensitivity)",
     )
     return replace(trial, verdict=weak), planted
 

@@ -43,7 +43,7 @@ EXTERNAL = Key("memory", "external-bytes")
 # What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
 # a queue of 1,000 events of 1 kB is 1 MiB. Entries: 4,096, as for caches. The rest: one pool slot a client.
 LIMITS = {"B": float(1 << 20), "objects": 4096.0, "blocks": 4096.0}
-LIMIT = 16.0
+LIMIT = 16.0  # units of any other metric
 # Events that a replay buffer or a queue customarily holds. An event may be several objects, or blocks of memory: a dict
 # of a few fields is six blocks, so 1,000 of them are 6,000. What is more than MAX_PER_EVENT of each event is no event
 # that is kept, but something else for which LIMITS must do.
@@ -52,7 +52,7 @@ MAX_PER_EVENT = 16.0
 STALLED_LIMIT = 4.0  # times as much behind a stalled reader: queues are sized for it
 # Growth per client from which on the first hold cycle is followed by a longer one.
 SCREEN = {"B": float(64 << 10), "objects": 64.0, "blocks": 64.0}
-SCREEN_LIMIT = 1.0
+SCREEN_LIMIT = 1.0  # units of any other metric
 # The same for counters inside the service, which have hardly any noise: in a first hold a producer of 3 kB a second
 # queues only this much for a stalled reader. Two short holds check such small growth before a long one.
 COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
