@@ -152,6 +152,8 @@ def further_requests(trial: Trial, goal: Goal) -> CycleSpec | None:
     """So many requests that a cleanup at one request in a hundred misses all of them once in a thousand runs. None if
     the service does not answer more than an ordinary load within a few seconds."""
     step = requests_during_wait(trial, goal)
+    # What they leave behind themselves is known from a load that was as large, and that one was closed in order.
+    step = replace(step, disconnect="fin" if goal.disconnect == "mixed" else goal.disconnect)
     fast = LAST_SECONDS * connections_per_second(trial, step.disconnect)
     size = int(min(float(MORE_REQUESTS), fast, most_connections(trial, goal)))
     return replace(step, connections=size) if size > step.connections else None

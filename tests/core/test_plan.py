@@ -246,6 +246,9 @@ def test_the_retention_time_is_that_of_the_growing_kind_and_not_the_longest() ->
     assert (step.phase, step.connections) == (Phase.RETENTION, 600), (
         "as many more as it served in its last load"
     )
+    assert step.disconnect == "fin", (
+        "like the load that is as large: what each early reset leaves was not known"
+    )
     more = observation(21, {FDS: asked.levels[FDS] + 600.0}, phase=Phase.RETENTION, opened=600)
     step = next_step(replace(now, observations=(*now.observations, replace(more, spec=step))), goal)
     assert isinstance(step, Stop)
