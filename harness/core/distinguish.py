@@ -67,7 +67,11 @@ def more_of_driver(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> Cyc
     if "broker-timeout" in drivers and goal.broker:
         return replace(design.silent_broker_control(trial, goal), phase=Phase.LOAD)
     if drivers & {"event", "long"}:
-        return design.more_events_control(trial, goal)
+        step = design.more_events_control(trial, goal)
+        # Other growth waits for its own driver: three threads of Go's runtime, which came with some events, had seven
+        # such controls in a row, and no time was left to tell early resets from others.
+        if not (drivers & DISCONNECT_WAYS and trial.observations[-1].spec.events == step.events):
+            return step
     if "stream-second" in drivers:
         return design.few_streams_control(trial, goal)
     return design.large_load(trial, goal) if drivers & DISCONNECT_WAYS else None

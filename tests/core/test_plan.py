@@ -12,6 +12,7 @@ from harness.core import design, distinguish, plan
 from harness.core.budget import Budget
 from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.cycle import BrokerCount, CycleSpec, Observation, Phase
+from harness.core.distinguish import more_of_driver
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.one_count import MAX_CACHE_ENTRIES, assess_one
@@ -464,3 +465,23 @@ def test_growth_that_invalid_requests_may_explain_is_tested_without_them() -> No
     assert distinguish.distinguish_drivers(now, replace(goal, invalid=0.0), [one]) is None
     done = replace(now, observations=(*now.observations, replace(now.observations[-1], spec=step)))
     assert distinguish.distinguish_drivers(done, goal, [one]) is None, "once is enough"
+
+
+def test_growth_with_another_driver_has_its_turn_between_two_controls_with_more_events() -> None:
+    """Three threads of Go's runtime, which had come with some events, led to seven such controls in a row."""
+    goal = replace(GOAL, disconnect="mixed")
+    with_events = Assessed("undecided", 1.0, "", 3.0, 300.0, "event", growing=True, paused=True)
+    with_resets = replace(with_events, factor="abort", total=169.0)
+    loads = [observation(i, {FDS: 10.0}, opened=300) for i in range(4)]
+    now = trial([], observations=loads)
+    control = more_of_driver(now, goal, [with_events, with_resets])
+    assert control is not None
+    assert control.events > 1
+    after = replace(observation(4, {FDS: 10.0}, opened=control.connections), spec=control)
+    now = replace(now, observations=(*now.observations, after))
+    turn = more_of_driver(now, goal, [with_events, with_resets])
+    assert turn is not None
+    assert (turn.events, turn.disconnect, turn.phase) == (1, "mixed", Phase.LOAD)
+    again = more_of_driver(now, goal, [with_events])
+    assert again is not None
+    assert again.events == control.events, "nothing else waits"
