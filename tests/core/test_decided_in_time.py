@@ -39,6 +39,7 @@ DECIDED = {
     "slow growth is slow per event too": ("pool of 32, one in two cycles", 40),
     "what expires needs a request": ("1 per stream, expired after 30 s by the next", 0),
     "a cleanup by count that loads showed needs no more requests": ("freed every 1,000 requests", 151_000),
+    "objects get no further requests": ("1 object per 100", 180_023),
     "requests after a whole wait are many": ("1 per 10, expired after 45 s by one in a hundred", 90_006),
     "no request comes just before the retention time": (
         "1 per 12 beside an expiry after 18 s by the next",
