@@ -105,6 +105,10 @@ def timed_out(pytester: pytest.Pytester, method: str, *options: str) -> tuple[py
         timeout = ("--timeout", str(seconds), "--timeout-method", method)
         out = ("--harness-out", f"out-{seconds}")
         result = pytester.runpytest_subprocess("-p", "no:randomly", *timeout, *out, *options)
+        # The signal may come at an instruction that belongs to no line. Its traceback then has None for a line number
+        # (CPython 3.11), and pytest itself fails to print it.
+        if "_rawentry.tb_lineno - 1" in result.stdout.str() and seconds < 27:
+            continue
         for kept in (pytester.path / f"out-{seconds}").glob("*/run.json"):
             if json.loads(kept.read_text())["trials"][0]["observations"]:
                 assert (kept.parent / "guard" / "target.log").exists(), "the service had been started"
