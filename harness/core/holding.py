@@ -8,18 +8,17 @@ from dataclasses import replace
 
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.judge.continuing import MIN_READINGS
+from harness.core.judge.heap_in_use import DOUBLING_RUNTIMES, MIN_FREED_SHARE
+from harness.core.judge.hold_readings import SETTLE_SHARE, readable, settled_readings
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.while_connected import (
     COUNTER_SCREEN,
-    DOUBLING_RUNTIMES,
     HOLD_MARGIN,
     LIMIT,
     LIMITS,
-    MIN_FREED_SHARE,
     NOISE,
     SCREEN,
     SCREEN_LIMIT,
-    SETTLE_SHARE,
     STALLED_LIMIT,
     Grown,
     all_grown,
@@ -28,8 +27,6 @@ from harness.core.judge.while_connected import (
     is_granted,
     needs_longer_hold,
     open_growth,
-    readable,
-    settled_readings,
 )
 from harness.core.record import Trial
 

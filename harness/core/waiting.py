@@ -44,7 +44,7 @@ MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a sea
 REQUEST_EVERY = 10.0  # seconds between two requests to a service that releases only when one comes
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
 RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
-# Share of a wait, at its end, in which a count must have fallen for the wait to go on after the retention time.
+# Share of a wait, at its end, in which a count must have fallen for the wait to continue after the retention time.
 RECENT_SHARE = 0.25
 MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
 

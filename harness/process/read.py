@@ -14,7 +14,7 @@ from harness.process.readable import readable
 
 SILENT = 5.0  # seconds that a pipe or a device may send nothing
 CHUNK = 1 << 20  # bytes of one read(2)
-WRITER_POLL = 0.01  # seconds between two looks for the first writer of a named pipe
+WRITER_POLL = 0.01  # seconds between two checks for the first writer of a named pipe
 
 
 def read_bounded(path: Path, limit: int, *, option: str, expected: str, silent: float = SILENT) -> bytes:

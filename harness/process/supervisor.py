@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 MARK = "HARNESS_CHILD"  # the environment variable that descendants inherit; its value names one child
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h, as is the next one
 PR_SET_CHILD_SUBREAPER = 36
-END_POLL = 0.01  # seconds between two looks at processes that were told to end
+END_POLL = 0.01  # seconds between two checks of processes that were asked to end
 LOG_TAIL = 1 << 20  # bytes that remain of a log which was cut
 LOG_WAS_CUT = b"[harness: the log passed %d bytes and was cut to its tail]\n"  # the first line of such a log
 # Seconds to wait for killed descendants; only a task in uninterruptible sleep takes longer.

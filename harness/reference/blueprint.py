@@ -42,8 +42,8 @@ class Blueprint:
     wraps the exchange, innermost first. deadlines, shared_checks: as in ``HealthService``. middleware: wraps the
     streams' responses, by name. protocol: uvicorn's HTTP protocol class or its name. listen: socket options of the
     listening socket, as for ``setsockopt``. socket_limit: ZeroMQ sockets at once, None for any number. payload_padding:
-    bytes added to each event. closing: called after the threads were told to end, before ZeroMQ ends. ending: called at
-    the very end.
+    bytes added to each event. closing: called after the threads were asked to end, before ZeroMQ ends. ending: called
+    at the very end.
     """
 
     settings: Settings

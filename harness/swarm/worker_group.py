@@ -25,7 +25,7 @@ from harness.swarm.tally import Outcome, add_up, outcome_of_lost_worker
 from harness.swarm.wire import BadMessage, outcome_from_dict, setup_to_dict, spec_to_dict
 
 JOIN_TIMEOUT = 30.0  # seconds until every worker of this machine must have joined
-POLL = 0.05  # seconds between two looks at the workers
+POLL = 0.05  # seconds between two checks of the workers
 REPORT_EVERY = 0.1  # seconds between two reports of progress
 LOST_STATES = ("missing", "stopped")  # of a worker, in Locust's terms
 

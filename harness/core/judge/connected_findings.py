@@ -8,15 +8,14 @@ from dataclasses import replace
 from harness.core.design import spent_seconds
 from harness.core.judge.caveat import SETTLING, time_option
 from harness.core.judge.forecast import nearest, soonest
+from harness.core.judge.hold_readings import SETTLE_SHARE, holds
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.while_connected import (
     HOLD_MARGIN,
     NOISE,
-    SETTLE_SHARE,
     Grown,
     all_grown,
     certain,
-    holds,
     open_growth,
 )
 from harness.core.metric import Key

@@ -1,4 +1,4 @@
-"""Whether growth in a hold cycle went on to its end, or stopped because a buffer was full."""
+"""Whether growth in a hold cycle continued to its end, or stopped because a buffer was full."""
 
 from __future__ import annotations
 

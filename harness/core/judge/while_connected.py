@@ -18,10 +18,8 @@ needs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 
 from harness.core.budget import line_for
@@ -33,11 +31,19 @@ from harness.core.judge.continuing import (
     continues_with_events,
     stopped,
 )
+from harness.core.judge.heap_in_use import (
+    DOUBLING_RUNTIMES,
+    MIN_FREED_SHARE,
+    beyond_garbage,
+    freed_later,
+    in_use,
+    usual_pace,
+    was_collected,
+)
+from harness.core.judge.hold_readings import holds, readable, settled_readings
 from harness.core.judge.memory import MEMORY
-from harness.core.judge.memory_over_time import GARBAGE, UNKNOWN_GARBAGE
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
-from harness.core.stats.distributions import median
 
 EXTERNAL = Key("memory", "external-bytes")
 # What a bounded buffer may hold per client. Bytes: high-water marks are 16 to 64 KiB (Node, asyncio, uvicorn), and
@@ -56,24 +62,11 @@ SCREEN_LIMIT = 1.0  # units of any other metric
 # The same for counters inside the service, which have hardly any noise: in a first hold a producer of 3 kB a second
 # queues only this much for a stalled reader. Two short holds check such small growth before a long one.
 COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
-# Share of a hold, from its start, in which connections are set up and first buffers are allocated.
-SETTLE_SHARE = 0.25
-MAX_SETTLE_SECONDS = 5.0
-MIN_FREED_SHARE = 0.5  # share of the growth that must be freed when the clients disconnect
 HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
-# Go collects a heap once it has doubled (GOGC=100), so a heap beyond HEAP_GROWTH times its earlier size is in use and
-# not garbage. Memory of closed streams is returned to the kernel only after the next collection: a Go server of 58 MB
-# had 58 MB one second after its clients had disconnected, and 9 MB after the next load.
-DOUBLING_RUNTIMES = ("go",)
-HEAP_GROWTH = 2.0
-# The same for a heap of which no collection was seen afterwards: a service may have set GOGC to as much as 300.
-MAX_HEAP_GROWTH = 4.0
-WITHOUT_COLLECTOR = ("rust",)
 # Times the pace with readers, and times what they hold: up to that, growth behind stalled readers is the same buffer.
 MAX_SAME_PACE = 1.25
 MAX_SAME_SIZE = 1.05
-MAX_READERS_SHARE = 0.1  # share of the pace of growth behind stalled readers that readers may show
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +127,6 @@ class Grown:
         return self.stalled in (0, self.clients)
 
 
-def holds(trial: Trial) -> list[Observation]:
-    """The hold cycles, including one that was cut short, because its readings are valid."""
-    return [o for o in trial.observations if o.spec.phase is Phase.HOLD and o.connected]
-
-
 def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
     """The growth in one hold cycle of a trial, by key."""
     index = trial.observations.index(seen)
@@ -152,62 +140,9 @@ def all_grown(trial: Trial, seen: Observation) -> Iterator[Grown]:
         doubling=doubling,
         before=before,
         after=after,
-        queued=_beyond_garbage(trial, seen),
-        collects=_was_collected(trial.observations[:index]),
+        queued=beyond_garbage(trial, seen),
+        collects=was_collected(trial.observations[:index]),
     )
-
-
-def _was_collected(earlier: Sequence[Observation]) -> bool:
-    """Whether memory has fallen to less than half of what it was: a collector is at work long before a limit."""
-    highest = 0.0
-    for seen in earlier:
-        levels = [r.levels[MEMORY] for r in seen.connected if MEMORY in r.levels]
-        highest, after = max([highest, *levels]), seen.levels.get(MEMORY, math.inf)
-        if after <= highest / HEAP_GROWTH:
-            return True
-        highest = max(highest, after) if math.isfinite(after) else highest
-    return False
-
-
-def _beyond_garbage(trial: Trial, seen: Observation) -> bool:
-    """Whether anonymous memory grew in a hold of stalled readers beyond what a collector leaves uncollected, and hardly
-    in one of readers, who cause at least as much garbage.
-
-    An allocator may keep what it held for them: a Rust service had 83 MB of queues behind stalled readers, 69 MB after
-    their disconnect, and none of it behind readers. Where nothing is collected, growth in the first hold is enough for
-    further ones: mimalloc kept the 15 MB of an unbounded channel, so the only hold showed no growth, and a leak passed.
-    """
-    pace, lowest, highest = _memory_pace(seen)
-    collected = trial.target.runtime not in WITHOUT_COLLECTOR
-    readers = [_memory_pace(o)[0] for o in holds(trial) if o.spec.stalled == 0]
-    alone = any(one <= MAX_READERS_SHARE * pace for one in readers)
-    if seen.spec.stalled < seen.spec.connections:
-        return seen.spec.stalled > 0 and pace > 0 and not collected and (alone or not readers)
-    garbage = GARBAGE.get(trial.target.runtime, UNKNOWN_GARBAGE) if collected else 1.0
-    return pace > 0 and alone and highest >= garbage * lowest
-
-
-def _memory_pace(seen: Observation) -> tuple[float, float, float]:
-    """Bytes per second by which anonymous memory grew in a hold, its lowest and its highest level; 0 without."""
-    read = [
-        (reading.at, reading.levels[MEMORY]) for reading in settled_readings(seen) if MEMORY in reading.levels
-    ]
-    levels = [level for _, level in read]
-    if len(read) < MIN_READINGS or read[-1][0] <= read[0][0]:
-        return 0.0, 0.0, 0.0
-    return (levels[-1] - levels[0]) / (read[-1][0] - read[0][0]), min(levels), max(levels)
-
-
-def settled_readings(seen: Observation) -> Sequence[Reading]:
-    """The readings of a hold that count."""
-    began = seen.started
-    left = seen.load_ended if seen.load_ended is not None else seen.ended
-    settling = min(MAX_SETTLE_SECONDS, SETTLE_SHARE * (left - began))
-    return _connected([r for r in seen.connected if r.at >= began + settling], seen)
-
-
-def readable(seen: Observation) -> bool:
-    return len(settled_readings(seen)) >= MIN_READINGS
 
 
 def grown(
@@ -254,10 +189,11 @@ def grown(
         noise = NOISE["B"] if key == MEMORY else 0.0
         hidden, kept = 0.0, False
         if doubling and key == MEMORY:
-            hidden = max(0.0, _usual_pace(read) * seconds - total)
+            hidden = max(0.0, usual_pace(read) * seconds - total)
             if seen.complete and not released:
-                released = _freed_later(seen, total, high, after)
-                kept = collects and not released and _in_use(seen, high, clients)
+                released = freed_later(seen, total, high, after)
+                buffers = LIMITS["B"] * (STALLED_LIMIT if stalled == clients else 1.0) * clients
+                kept = collects and not released and in_use(seen, high, buffers)
                 released = released or kept
         yield Grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
@@ -282,37 +218,6 @@ def _since_taken(read: list[tuple[float, float]], least: float) -> list[tuple[fl
         if read[highest][1] - read[index][1] >= least:
             start = highest = index
     return read[start:] if len(read) - start >= MIN_READINGS else read
-
-
-def _freed_later(seen: Observation, total: float, high: float, after: Sequence[Observation]) -> bool:
-    """Whether the heap outgrew what its collector may leave uncollected, and a later level shows that it was freed.
-    Directly after the hold there is no later level yet; then True, so that a longer hold follows."""
-    before = min(reading.levels[MEMORY] for reading in seen.connected if MEMORY in reading.levels)
-    later = [o.levels[MEMORY] for o in after if MEMORY in o.levels]
-    return high >= HEAP_GROWTH * before and (not later or high - min(later) >= MIN_FREED_SHARE * total)
-
-
-def _in_use(seen: Observation, high: float, clients: int) -> bool:
-    """Whether a heap grew beyond what its collector may leave uncollected and what bounded buffers hold: much of it was
-    in use then. A Go server that kept 10 kB of each event rose from 24 to 655 MB in a hold of 65 s, and its next
-    collection was due at 1,300 MB."""
-    before = min(reading.levels[MEMORY] for reading in seen.connected if MEMORY in reading.levels)
-    buffers = LIMITS["B"] * (STALLED_LIMIT if seen.spec.stalled >= clients else 1.0) * clients
-    return high / MAX_HEAP_GROWTH - before >= buffers
-
-
-def _usual_pace(read: Sequence[tuple[float, float]]) -> float:
-    """The median of the units per second between two readings."""
-    return median([(high - low) / (after - at) for (at, low), (after, high) in pairwise(read) if after > at])
-
-
-def _connected(read: Sequence[Reading], seen: Observation) -> Sequence[Reading]:
-    """The readings that a busy service certainly answered while its clients were connected: a late one may have been
-    answered after the first client had disconnected."""
-    slowest = max((after.at - before.at for before, after in pairwise(read)), default=0.0)
-    end = seen.started + seen.spec.dwell if seen.spec.dwell > 0 else math.inf
-    early = [reading for reading in read if reading.at + slowest <= end]
-    return early if len(early) >= MIN_READINGS else read
 
 
 def _events(seen: Observation, read: Sequence[Reading]) -> float:
