@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from harness.core.cycle import Phase
+from harness.core.judge.findings import if_intended
 from harness.core.judge.forecast import ceiling_text, first_limit
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import answered, level_of, moments
@@ -40,12 +41,14 @@ from harness.report.place_facts import holder_fact, place, relative, unplaced_fa
 from harness.report.words import METRIC_WORD, about, number, span
 
 MIN_SECONDS = 0.05  # seconds: less would be shown as 0.0 s
+WITH_TOTAL = ("fds", "processes")  # metrics whose kinds are a part of their total
 MAX_ALSO = 4  # findings beside the first that are named
-FURTHER_BOUNDS = (
-    ("threads", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"), ("tasks", "handle"), ("memory", "objects"),
-    ("memory", "heap-bytes"), ("memory", "external-bytes"), ("memory", "anonymous"),
+# The order of bounds. Classes of descriptors are bounded by their total; other metrics follow in their own order.
+FIRST_BOUNDS = (
+    ("fds", ""), ("threads", ""), ("processes", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"),
+    ("tasks", "handle"), ("memory", "objects"), ("memory", "heap-bytes"), ("memory", "external-bytes"),
+    ("memory", "anonymous"),
 )  # fmt: skip
-HOURLY = (("fds", ""), ("memory", "heap-bytes"), ("memory", "external-bytes"), ("memory", "anonymous"))
 # A metric at the start of a clause. A semicolon is between two.
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 # A metric with its kind within a sentence of the judge's own.
@@ -194,7 +197,8 @@ def _evidence(trial: Trial, first: Finding | Bound | None, found: Sequence[Momen
         grew = "no growth" if control <= 0 else f"+{amount}"
         text += f"; idle control: {grew}"
     if isinstance(first, Finding) and first.retained_seconds is not None and not _waiting(trial):
-        text += f"; retained for at least {number(first.retained_seconds, 2)} s"
+        seconds = first.retained_seconds
+        text += f"; retained for at least {number(seconds, 2)} s; {if_intended(seconds)}"
     return Fact("evidence", text)
 
 
@@ -257,26 +261,50 @@ def _reached(exhausts: Exhaustion) -> str:
 
 
 def _bounds(verdict: Verdict) -> Fact | None:
-    """Per stream and per hour, the metrics that people know."""
+    """The bounds of all metrics but that of the headline, per stream and per hour."""
     main = _main_bound(verdict)
-    hourly = {(one.metric, one.kind): one for one in verdict.bounds if one.unit.endswith("/hour")}
-    per_hour = [
-        f"{quantity(bound.metric, bound.kind, bound.at_most)} per hour"
-        for key in HOURLY
-        if (bound := hourly.get(key)) and bound.status != "observed" and bound is not main
+    shown = sorted(
+        (
+            bound
+            for bound in verdict.bounds
+            if bound is not main
+            and bound.status != "observed"
+            and bound.scope == "after-disconnect"
+            and not (bound.kind and bound.metric in WITH_TOTAL)
+        ),
+        key=_bound_order,
+    )
+    per_stream = _amounts([bound for bound in shown if bound.per_stream])
+    per_hour = _amounts([bound for bound in shown if not bound.per_stream])
+    parts = [
+        f"{per_stream} per {driver(main.unit) if main else 'connection'}" if per_stream else "",
+        f"{per_hour} per hour" if per_hour else "",
     ]
-    per_stream = []
-    for key in FURTHER_BOUNDS:
-        for bound in verdict.bounds:
-            if (bound.metric, bound.kind) != key or bound.unit.endswith("/hour") or bound is main:
-                continue
-            if bound.status != "observed" and bound.scope == "after-disconnect":
-                per_stream.append(quantity(bound.metric, bound.kind, bound.at_most))
-    if not per_stream and not per_hour:
-        return None
-    text = f"{', '.join(per_stream)} per {driver(main.unit) if main else 'connection'}" if per_stream else ""
     # "At most": without it "112 descriptors per hour" reads as growth that was measured.
-    return Fact("bounds", "at most " + "; ".join(part for part in (text, ", ".join(per_hour)) if part))
+    return Fact("bounds", "at most " + "; ".join(filter(None, parts))) if any(parts) else None
+
+
+def _bound_order(bound: Bound) -> int:
+    key = (bound.metric, bound.kind)
+    return FIRST_BOUNDS.index(key) if key in FIRST_BOUNDS else len(FIRST_BOUNDS)
+
+
+def _amounts(bounds: Sequence[Bound]) -> str:
+    """``0.0009 threads or processes, 0.0011 objects``: an amount that several counts share is written once."""
+    groups: list[list[str]] = []
+    for bound in bounds:
+        amount, _, name = quantity(bound.metric, bound.kind, bound.at_most).partition(" ")
+        if groups and groups[-1][0] == amount and not in_bytes(bound.metric, bound.kind):
+            groups[-1].append(name)
+        else:
+            groups.append([amount, name])
+    return ", ".join(f"{amount} {_either(names)}" for amount, *names in groups)
+
+
+def _either(names: Sequence[str]) -> str:
+    """``threads, processes or handles``."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _also_bounded(verdict: Verdict) -> Fact | None:

@@ -402,20 +402,22 @@ def bound(metric: str, kind: str, at_most: float, per: str = "answered-stream", 
     return Bound(metric, kind, more.pop("status", "bounded"), at_most, f"{metric}/{per}", **more)  # type: ignore[arg-type]
 
 
-def test_bounds_of_well_known_metrics_are_reported_per_stream_and_per_hour() -> None:
+def test_bounds_of_every_metric_are_reported_per_stream_and_per_hour() -> None:
     verdict = Verdict(Outcome.BOUNDED, "", bounds=(
-        bound("fds", "", 0.001), bound("mappings", "", 5.0), bound("threads", "", 0.002),
+        bound("fds", "", 0.001), bound("mappings", "", 5.0, status="undecided"), bound("threads", "", 0.002),
         bound("threads", "", 7.0, scope="while-connected"), bound("tasks", "goroutine", 3.0, status="observed"),
+        bound("fds", "file", 0.003), bound("processes", "", 0.002), bound("processes", "zombie", 0.002),
         bound("memory", "objects", 0.5), bound("fds", "", 2.0, "hour"), bound("memory", "anonymous", 1e6, "hour"),
-        bound("memory", "heap-bytes", 1e3, "hour", status="observed"), bound("threads", "", 8.0, "hour"),
+        bound("memory", "heap-bytes", 1e3, "hour", status="observed"), bound("threads", "", 2.0, "hour"),
+        bound("processes", "", 2.0, "hour"), bound("idle-cpu", "", 0.01, "hour"), bound("fds", "file", 2.0, "hour"),
     ))  # fmt: skip
     found = facts._bounds(verdict)
     assert found is not None
     assert found.text == (
-        "at most 0.002 threads, 0.50 objects per answered stream; 2.00 descriptors per hour, "
-        "1 MB anonymous memory per hour"
+        "at most 0.002 threads or processes, 0.50 objects, 5.00 memory mappings per answered stream; "
+        "2.00 descriptors, threads or processes, 1 MB anonymous memory, 0.01 cores of idle CPU per hour"
     )
-    assert facts._bounds(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:2])) is None
+    assert facts._bounds(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:1])) is None
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,13 @@ def retained_text(one: Assessed) -> str:
     age = math.floor(one.idle_evidence.age)
     if one.status == "suspected":
         return f"the oldest is {age} s old: not yet shown to outlive the retention time"
-    longer = duration_text(5 * 60.0 if age < 150 else 4.0 * age)
-    return f"retained for at least {age} s; if that is intended, pass --retention {longer}"
+    return f"retained for at least {age} s; {if_intended(age)}"
+
+
+def if_intended(age: float) -> str:
+    """The option for a service that retains on purpose what was seen to stay for ``age`` seconds."""
+    longer = duration_text(5 * 60.0 if age < 150 else 4.0 * math.floor(age))
+    return f"if that is intended, pass --retention {longer}"
 
 
 def forecast(
