@@ -75,6 +75,9 @@ class Finding:
     # One unit of the rate's driver in words, which may say more than the driver: "request reset before its answer".
     # Empty over time, and in a record of an earlier version.
     per: str = ""
+    reached: str = (
+        ""  # where the growth ended because the service stopped serving: "701, then only status 500"
+    )
 
 
 @dataclass(frozen=True, slots=True)

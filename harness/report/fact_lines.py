@@ -11,6 +11,7 @@ from harness.core.quote import plain
 LINES = 12  # lines of one summary, at most
 COLUMNS = 80  # characters of a line
 INDENT = 12  # columns before a fact's text
+NEXT = "next"  # the label of the next step
 MAX_FACT = 4000  # characters of one fact
 # Between a number and its unit, where a line must not end.
 _UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
@@ -43,12 +44,15 @@ class Facts:
         head = self.head()
         room = limit - len(head)
         blocks = [(fact, _wrapped(fact)) for fact in self.facts]
-        # Where all do not fit, the longest facts are cut first: each keeps its first line.
+        # Where all do not fit, the longest facts are cut first, and of those the last: each keeps its first line. The
+        # next step is what a reader acts on, so it is cut only when nothing else can be.
         while sum(len(lines) for _, lines in blocks) > room:
-            fact, lines = max(blocks, key=lambda one: len(one[1]))
-            if len(lines) == 1:
+            longer = [index for index, (_, lines) in enumerate(blocks) if len(lines) > 1]
+            if not longer:
                 break
-            blocks[[one for one, _ in blocks].index(fact)] = (fact, _wrapped(fact, len(lines) - 1))
+            index = max(longer, key=lambda i: (blocks[i][0].label != NEXT, len(blocks[i][1]), i))
+            fact, lines = blocks[index]
+            blocks[index] = (fact, _wrapped(fact, len(lines) - 1))
         return [*head, *[line for _, lines in blocks for line in lines]][:limit]
 
     def text(self) -> str:

@@ -240,7 +240,18 @@ def _also(verdict: Verdict) -> Fact | None:
 
 
 def _limit(verdict: Verdict) -> Fact | None:
-    if exhausts := first_limit(verdict.findings):
+    exhausts = first_limit(verdict.findings)
+    if stopped := next((one for one in verdict.findings if one.reached), None):
+        at, _, happened = stopped.reached.partition(", ")
+        ceiling = f", {ceiling_text(exhausts)}" if exhausts else ""
+        one = noun(stopped.metric, stopped.kind)
+        many = (
+            bytes_text(float(at)) + f" {one}"
+            if in_bytes(stopped.metric, stopped.kind)
+            else f"{at} {plural(one)}"
+        )
+        return Fact("limit", f"reached at {many}{ceiling}: {happened}")
+    if exhausts:
         return Fact("limit", _reached(exhausts))
     return Fact("limit", "none known") if verdict.outcome is Outcome.LEAKING else None
 

@@ -13,6 +13,7 @@ from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.limit import limit_of, limited
 from harness.core.judge.moments import moments, served_streams
+from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
 from tests.core.series import FDS, observation, trial
@@ -261,3 +262,15 @@ def test_a_stream_is_served_by_an_answer_and_an_event(
     """Streams that were never answered have stalled as well. The clients of a control do not wait for an event."""
     counts = {"answered": answered, "stalls": stalls, "unanswered": unanswered, "events": events}
     assert served_streams(observation(0, {FDS: 9.0}, ledger=counts)) == served
+
+
+def test_a_service_that_stopped_at_its_own_limit_reaches_no_other() -> None:
+    """A cap of 910 descriptors keeps it from the 20,000 of RLIMIT_NOFILE, but not from a limit that it stands at."""
+    levels = [10.0, 310.0, 610.0, 910.0, 910.0, 910.0]
+    stopped = served([300, 300, 300, 300, 0, 0], levels, statuses={503: 300}, unanswered=0)
+    for ceiling, named in ((20_000.0, False), (920.0, True)):
+        target = replace(stopped.target, limits={"RLIMIT_NOFILE": ceiling})
+        [finding] = judge(replace(stopped, target=target)).findings
+        assert (finding.exhausts is not None) == named, finding.explanation
+        assert ("RLIMIT_NOFILE" in finding.explanation) == named
+        assert "until 910, then only status 503" in finding.explanation

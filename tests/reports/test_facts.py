@@ -499,3 +499,35 @@ def test_the_headline_has_the_exact_words_of_the_driver() -> None:
     assert fitted.points[-1] == measured.points[-1], "the line has the slope of what it is drawn against"
     earlier = replace(found, per="")  # of a record without the words
     assert growth(earlier) == "2.00 descriptors per aborted stream"
+
+
+@pytest.mark.parametrize(
+    ("nofile", "limit"),
+    [
+        (20_000.0, "limit: reached at 910 descriptors: then only status 503"),
+        (915.0, "limit: reached at 910 descriptors, RLIMIT_NOFILE (915): then only status 503"),
+    ],
+)
+def test_a_leak_into_a_limit_names_what_happened_there(nofile: float, limit: str) -> None:
+    stopped = {"statuses": {503: 300}, "answered": 0}
+    seen = [
+        observation(index, {FDS: level}, ledger={"answered": 300} if index < 4 else stopped)
+        for index, level in enumerate([10.0, 310.0, 610.0, 910.0, 910.0, 910.0])
+    ]
+    one = trial([], observations=seen)
+    text = read(replace(one, target=replace(one.target, limits={"RLIMIT_NOFILE": nofile})))
+    assert text.startswith("LEAKING  1.00 descriptor per ")
+    assert limit in text
+    assert "more connections" not in text
+
+
+def test_the_next_step_is_cut_last() -> None:
+    """A leak behind a rate limit ended with "raise the service's limit for …", without the option that helps."""
+    step = f"{'close what each stream leaves, ' * 5}or spread the load: --source-addresses 127.0.0.2-127.0.0.200"
+    long = "a sentence of many words that needs several lines of the terminal, " * 3
+    facts = Facts(
+        "LEAKING", "1.00 descriptor", tuple(Fact(name, long) for name in ("where", "evidence", "warning"))
+    )
+    lines = replace(facts, facts=(*facts.facts, Fact("next", step), Fact("report", "r", whole=True))).lines()
+    assert len(lines) == 12
+    assert "--source-addresses 127.0.0.2-127.0.0.200" in " ".join(" ".join(lines).split())

@@ -41,7 +41,8 @@ class Assessed:
     Only more of its driver shows whether it has stopped. few: it grew in too few cycles to be certain without further
     load. batch: units that come at once, as far as the cycles show; the evidence counts them as one.
     constant: each unit of the driver added the same in every cycle. slowing: undecided growth whose rate fell, and was
-    still falling at last, as that of state for each of many users does.
+    still falling at last, as that of state for each of many users does. reached: where growth ended because the service
+    stopped serving: ``701, then only status 500``.
     """
 
     status: str
@@ -63,6 +64,7 @@ class Assessed:
     batch: float = 1.0
     constant: bool = False
     slowing: bool = False
+    reached: str = ""
 
     @property
     def release(self) -> Release | None:

@@ -30,6 +30,7 @@ MAPPINGS = Key("mappings")
 EVENTFD = Key("fds", "eventfd")
 MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
 MIN_CLASS_SHARE = 0.99  # of the growth of a total that one class must have to stand for it
+MAX_CEILING_ROOM = 0.02  # share of a ceiling that is still free where it is what stopped the service
 CHILD = "child-process"  # the recipe of processes that never end
 
 
@@ -58,6 +59,8 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         _finding(trial, found, key, leaking, recipes.get(key if key.kind else _largest(leaking, key)))
         for key in ordered
     ]
+    # A service that stopped at a limit of its own does not come as far as another one.
+    made = [replace(one, exhausts=None) if one.reached and not _at_ceiling(one) else one for one in made]
     # A limit that another growth never lets the service reach is not named in words.
     first = first_limit(made)
     return [
@@ -66,6 +69,14 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         else one
         for one in made
     ]
+
+
+def _at_ceiling(one: Finding) -> bool:
+    """Whether the ceiling of the forecast is what growth reached."""
+    if one.exhausts is None or one.exhausts.after_connections is None or one.rate is None:
+        return False
+    room = one.exhausts.after_connections * one.rate.value
+    return room <= MAX_CEILING_ROOM * one.exhausts.limit
 
 
 def _finding(
@@ -101,6 +112,7 @@ def _finding(
         where=where(trial.places, key, rate.value),
         retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
         per="" if over_time else per(one.factor),
+        reached=one.reached,
     )
 
 

@@ -118,8 +118,9 @@ def assess_limited(
     _, low, high = interval(grown, column)
     top = max(level for _, level in read)
     what = {"answered": "answered streams", "served": "streams that got an event"}.get(factor, "connections")
-    why = f"in step with the {what} until {top:g}, then {happened}"
-    return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high)
+    reached = f"{top:g}, then {happened}"
+    why = f"in step with the {what} until {reached}"
+    return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high, reached=reached)
 
 
 def _one_each(total: float, streams: float, busy: float) -> bool:
