@@ -14,6 +14,7 @@ from harness.core.judge.stalled import ran_out, stalled, without_events
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import About, Restart
+from harness.core.sample import Census
 from harness.core.verdict import Bound, Outcome, Verdict
 from tests.core.series import FDS, observation, trial
 
@@ -99,6 +100,21 @@ def test_an_exhausted_resource_is_reported_with_the_line_of_the_log(line: str, r
     assert (text is not None) is runs_out
     if text:
         assert text.endswith(f": {long[:120]}")
+
+
+@pytest.mark.parametrize(("open_", "full"), [(399, False), (400, True)])
+def test_a_silent_service_at_its_limit_of_descriptors_is_reported_with_it(open_: int, full: bool) -> None:
+    """It logged nothing, accepted nobody, and the advice was to look for buffering."""
+    seen = [
+        replace(one, census=Census(0.0, per_process={"7": open_}))
+        for one in [*(cycle(n, 0, 300) for n in range(4)), cycle(4, 300), cycle(5, 300)]
+    ]
+    one = trial([], observations=seen)
+    verdict = judge(replace(one, target=replace(one.target, limits={"RLIMIT_NOFILE": 400.0})))
+    assert verdict.outcome is Outcome.STALLED
+    said = "a process had 400 descriptors open without clients, and RLIMIT_NOFILE allows 400"
+    assert (said in (verdict.stalled or "")) == full
+    assert ("close it" in verdict.advice, "buffering" in verdict.advice) == (full, not full)
 
 
 @pytest.mark.parametrize(

@@ -523,7 +523,9 @@ def test_a_leak_into_a_limit_names_what_happened_there(nofile: float, limit: str
 
 def test_the_next_step_is_cut_last() -> None:
     """A leak behind a rate limit ended with "raise the service's limit for …", without the option that helps."""
-    step = f"{'close what each stream leaves, ' * 5}or spread the load: --source-addresses 127.0.0.2-127.0.0.200"
+    step = (
+        f"{'close what each stream leaves, ' * 5}or spread the load: --source-addresses 127.0.0.2-127.0.0.200"
+    )
     long = "a sentence of many words that needs several lines of the terminal, " * 3
     facts = Facts(
         "LEAKING", "1.00 descriptor", tuple(Fact(name, long) for name in ("where", "evidence", "warning"))

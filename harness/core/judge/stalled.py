@@ -6,6 +6,7 @@ stream of notifications, of which the next may come after a minute. It has not b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from harness.core.cycle import Observation, Phase
@@ -96,6 +97,17 @@ def ran_out(trial: Trial) -> str | None:
     if found is None or found.signature.name not in EXHAUSTED:
         return None
     return f"its log says that {found.signature.meaning}: {found.line[:MAX_LINE]}"
+
+
+def full_of_descriptors(trial: Trial) -> str | None:
+    """That a process still had as many descriptors as it may open after its clients had disconnected: it can accept no
+    further one. Not every service logs that."""
+    limit = trial.target.limits.get("RLIMIT_NOFILE", math.inf)
+    idle = [o.census.per_process for o in trial.observations if o.settled and o.census]
+    most = max((count for each in idle for count in each.values()), default=0)
+    if most < limit:
+        return None
+    return f"a process had {most:,} descriptors open without clients, and RLIMIT_NOFILE allows {limit:,.0f}"
 
 
 def _stopped(

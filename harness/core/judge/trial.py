@@ -24,7 +24,7 @@ from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moments import moments, split_warmup
 from harness.core.judge.required import shortfall, unmet
 from harness.core.judge.retained import retention_of
-from harness.core.judge.stalled import EXHAUSTED, more_than_served, ran_out, stalled
+from harness.core.judge.stalled import EXHAUSTED, full_of_descriptors, more_than_served, ran_out, stalled
 from harness.core.judge.unserved import advice_of, stopped_serving
 from harness.core.metric import EXACT_MEMORY_KINDS, Key, rank
 from harness.core.record import Trial
@@ -69,6 +69,8 @@ def judge(trial: Trial) -> Verdict:
     # A leak that reached a limit says itself what happened there.
     stall = stalled(trial) or (None if leaking or crash else stopped_serving(trial))
     exhausted = ran_out(trial) if stall else None
+    full = full_of_descriptors(trial) if stall and not exhausted else None
+    stall = f"{stall}; {full}" if full else stall
     missed = [] if leaking else unmet(trial, found, all_bounds)
     caveat = caveat_of(trial, results)
     if caveat is None or caveat.weak:  # undecided growth is more important than a weak bound
@@ -102,7 +104,7 @@ def judge(trial: Trial) -> Verdict:
         advice=_with_rate_limit_advice(
             trial,
             next_step(None, trial.target.runtime)
-            if _ran_out_of_resources(outcome, crash, exhausted)
+            if _ran_out_of_resources(outcome, crash, exhausted or full)
             else _advice(outcome, findings, caveat, crash, trial),
         ),
         waiting=caveat.waiting if caveat and outcome is Outcome.INCONCLUSIVE else None,
