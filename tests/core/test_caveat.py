@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -218,3 +220,44 @@ def test_a_suspected_consequence_is_not_named_before_its_undecided_cause(
     assert ("suspected" in doubt.why) is named
     assert ("a cache would too" in doubt.why) is not named
     assert [one.metric for one in leaks(steady, moments(steady), results)] == (["idle-cpu"] if named else [])
+
+
+@pytest.mark.parametrize(
+    ("at_most", "advice"),
+    [
+        (math.inf, "allow more time: --max-time 3m; or look only for larger leaks: --sensitivity 1/100"),
+        (0.0042, "allow more time: --max-time 5m; or look only for larger leaks: --sensitivity 0.005"),
+        (
+            20.0,
+            "allow more time: --max-time 367h; or open more streams in it: --connections, --concurrency",
+        ),
+        (
+            0.99,
+            "allow more time: --max-time 19h; or open more streams in it: --connections, --concurrency",
+        ),
+    ],
+)
+def test_a_bound_that_is_too_weak_states_how_long_it_takes(at_most: float, advice: str) -> None:
+    """It named --max-time and --connections without a time, and --sensitivity 2e+01, which is no leak at all."""
+    results = {Key("fds"): Assessed("undecided", at_most, "few streams")}
+    steady = trial([10.0] * 19)
+    found = caveat_of(steady, results)
+    assert found is not None
+    assert found.advice == advice
+
+
+def test_a_bound_of_days_is_preceded_by_what_can_be_had() -> None:
+    slow = trial([10.0] * 19, sensitivity=1e-6)
+    found = caveat_of(slow, {Key("fds"): Assessed("undecided", 0.0021, "few streams")})
+    assert found is not None
+    assert found.advice.startswith(
+        "look only for larger leaks: --sensitivity 0.003; the bound that was asked"
+    )
+    assert re.search(r"--max-time \d+h$", found.advice)
+
+
+def test_a_run_without_two_cycles_states_how_long_they_take() -> None:
+    found = caveat_of(trial([10.0]), {})
+    assert found is not None
+    assert found.why == "no two cycles were completed and read"
+    assert "--max-time" in found.advice

@@ -25,10 +25,7 @@ from harness.core.verdict import Waiting
 
 # An interpreter maps an arena now and then, so only a certain leak counts.
 JUDGED_ONLY_IF_CERTAIN = ("mappings",)
-MORE_EVIDENCE = (
-    "allow more time or connections (--max-time, --connections), or look only for larger leaks "
-    "(--sensitivity 1/100)"
-)
+LARGER_LEAK = 0.01  # per answered stream: takes a tenth of the streams of the default sensitivity
 MAX_ADVISED_TIME = 24 * 3600.0  # seconds: beyond it the advice is another one than more time
 RAISE_RATE_LIMIT = (
     "raise the service's limit for the test, or spread the load over client addresses: "
@@ -166,7 +163,7 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
             "increase --settle, or stop background work during the test",
         )
     if not any(key.metric in CERTIFIED for key in results):
-        return Caveat("no two cycles were completed and read", MORE_EVIDENCE)
+        return Caveat("no two cycles were completed and read", _more_of_the_same(trial))
     open_ = _open(results)
     if open_:
         key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
@@ -235,14 +232,24 @@ def _longer(trial: Trial, key: Key, one: Assessed) -> str:
 def _weak(trial: Trial, one: Assessed) -> str:
     """The advice for a bound that is weaker than asked: it shrinks in proportion to the streams, or faster."""
     if not math.isfinite(one.at_most) or one.at_most <= trial.sensitivity:
-        return MORE_EVIDENCE
+        return _more_of_the_same(trial)
     needed = design.spent_seconds(trial) * one.at_most / trial.sensitivity + SETTLING
+    time = f"{time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}"
+    larger = _upwards(one.at_most)
+    if larger >= 1.0:  # all that it could exclude is a leak of more than everything that a stream has
+        return f"allow more time: {time}; or open more streams in it: --connections, --concurrency"
+    look = f"look only for larger leaks: --sensitivity {larger:g}"
     if needed > MAX_ADVISED_TIME:
-        return MORE_EVIDENCE
-    return (
-        f"allow more time: {time_option(trial)} {duration_text(math.ceil(needed / 10) * 10)}; "
-        f"or look only for larger leaks: --sensitivity {_upwards(one.at_most):.1g}"
-    )
+        return f"{look}; the bound that was asked for would take {time}"
+    return f"allow more time: {time}; or {look}"
+
+
+def _more_of_the_same(trial: Trial) -> str:
+    """The advice for a run that is too short for any bound: as many cycles again, with the waits beside them."""
+    needed = math.ceil((2.5 * design.spent_seconds(trial) + SETTLING) / 10) * 10
+    time = f"allow more time: {time_option(trial)} {duration_text(needed)}"
+    larger = "; or look only for larger leaks: --sensitivity 1/100"
+    return f"{time}{larger if trial.sensitivity < LARGER_LEAK else ''}"
 
 
 def _upwards(value: float) -> float:
