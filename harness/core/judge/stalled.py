@@ -107,7 +107,8 @@ def full_of_descriptors(trial: Trial) -> str | None:
     most = max((count for each in idle for count in each.values()), default=0)
     if most < limit:
         return None
-    return f"a process had {most:,} descriptors open without clients, and RLIMIT_NOFILE allows {limit:,.0f}"
+    had = f"a process had {counted(most, 'descriptor', ',')} open without clients"
+    return f"{had}, and RLIMIT_NOFILE allows {limit:,.0f}"
 
 
 def _stopped(
