@@ -287,12 +287,13 @@ def _bounds(verdict: Verdict) -> Fact | None:
     )
     per_stream = _amounts([bound for bound in shown if bound.per_stream])
     per_hour = _amounts([bound for bound in shown if not bound.per_stream])
+    # The unit stands first, so that it is legible where a long line is cut; "at most", because "112 descriptors per
+    # hour" reads as growth that was measured.
     parts = [
-        f"{per_stream} per {driver(main.unit) if main else 'connection'}" if per_stream else "",
-        f"{per_hour} per hour" if per_hour else "",
+        f"per {driver(main.unit) if main else 'connection'} at most {per_stream}" if per_stream else "",
+        f"per hour at most {per_hour}" if per_hour else "",
     ]
-    # "At most": without it "112 descriptors per hour" reads as growth that was measured.
-    return Fact("bounds", "at most " + "; ".join(filter(None, parts))) if any(parts) else None
+    return Fact("bounds", "; ".join(filter(None, parts))) if any(parts) else None
 
 
 def _bound_order(bound: Bound) -> int:

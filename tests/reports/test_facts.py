@@ -414,8 +414,8 @@ def test_bounds_of_every_metric_are_reported_per_stream_and_per_hour() -> None:
     found = facts._bounds(verdict)
     assert found is not None
     assert found.text == (
-        "at most 0.002 threads or processes, 0.50 objects, 5.00 memory mappings per answered stream; "
-        "2.00 descriptors, threads or processes, 1 MB anonymous memory, 0.01 cores of idle CPU per hour"
+        "per answered stream at most 0.002 threads or processes, 0.50 objects, 5.00 memory mappings; "
+        "per hour at most 2.00 descriptors, threads or processes, 1 MB anonymous memory, 0.01 cores of idle CPU"
     )
     assert facts._bounds(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:1])) is None
 

@@ -40,7 +40,7 @@ def bounds(
             elif pool:
                 status, text, retained = "retention", f"{pool}; {text}", pool
         if key == MEMORY:
-            status = "bounded" if one.status == "bounded" else "observed"
+            status = one.status
             if inside:
                 status, text = "observed", "counted from inside, which decides; " + text
         unit = f"{key.unit}/answered-stream"
