@@ -75,9 +75,10 @@ class Finding:
     # One unit of the rate's driver in words, which may say more than the driver: "request reset before its answer".
     # Empty over time, and in a record of an earlier version.
     per: str = ""
-    reached: str = (
-        ""  # where the growth ended because the service stopped serving: "701, then only status 500"
-    )
+    # What became of the rest: "the rest was released 21 s after the client disconnected".
+    released: str = ""
+    # Where the growth ended because the service stopped serving: "701, then only status 500".
+    reached: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from harness.core.quote import plain
 LINES = 12  # lines of one summary, at most
 COLUMNS = 80  # characters of a line
 INDENT = 12  # columns before a fact's text
-NEXT = "next"  # the label of the next step
+CUT_RANK = {"warning": 0, "evidence": 2, "next": 3}  # label → its turn where lines are cut; 1 for all others
 MAX_FACT = 4000  # characters of one fact
 # Between a number and its unit, where a line must not end.
 _UNIT = re.compile(r"(?<=\d) (?=(?:s|min|h|days|ms|%|B|[kMG]B|[KMG]iB)(?!\w))")
@@ -44,13 +44,13 @@ class Facts:
         head = self.head()
         room = limit - len(head)
         blocks = [(fact, _wrapped(fact)) for fact in self.facts]
-        # Where all do not fit, the longest facts are cut first, and of those the last: each keeps its first line. The
-        # next step is what a reader acts on, so it is cut only when nothing else can be.
+        # Where all do not fit, the longest facts are cut first, and of those the last: each keeps its first line. A
+        # warning is cut before them. The evidence and the next step, which name options to use, are cut last.
         while sum(len(lines) for _, lines in blocks) > room:
             longer = [index for index, (_, lines) in enumerate(blocks) if len(lines) > 1]
             if not longer:
                 break
-            index = max(longer, key=lambda i: (blocks[i][0].label != NEXT, len(blocks[i][1]), i))
+            index = max(longer, key=lambda i: (-CUT_RANK.get(blocks[i][0].label, 1), len(blocks[i][1]), i))
             fact, lines = blocks[index]
             blocks[index] = (fact, _wrapped(fact, len(lines) - 1))
         return [*head, *[line for _, lines in blocks for line in lines]][:limit]

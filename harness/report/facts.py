@@ -167,6 +167,7 @@ def _of_a_fault(
         where_fact(trial, first, root, rest) or unplaced_fact(trial, first),
         holder_fact(trial, first),
         _evidence(trial, first, found),
+        Fact("released", first.released) if first and first.released else None,
         _also(verdict),
         _limit(verdict),
     ]

@@ -172,6 +172,10 @@ def test_growth_of_two_loads_beside_a_release_is_a_leak() -> None:
     found = assess_counts(both)[FDS]
     assert found.status == "leaking"
     assert found.rate == pytest.approx(0.05)
+    [finding] = judge(both).findings
+    assert finding.released.startswith("the rest was released within "), (
+        "a field of its own, for the terminal"
+    )
 
 
 def companions_of(tested: int, searched: bool) -> Trial:

@@ -533,3 +533,19 @@ def test_the_next_step_is_cut_last() -> None:
     lines = replace(facts, facts=(*facts.facts, Fact("next", step), Fact("report", "r", whole=True))).lines()
     assert len(lines) == 12
     assert "--source-addresses 127.0.0.2-127.0.0.200" in " ".join(" ".join(lines).split())
+
+
+def test_a_leak_beside_a_late_release_names_the_release() -> None:
+    late = "the rest was released 21 s after the client disconnected"
+    verdict = judge(LEAKING)
+    first = replace(verdict.findings[0], released=late)
+    found = facts_of(replace(LEAKING, verdict=replace(verdict, findings=(first, *verdict.findings[1:]))))
+    assert Fact("released", late) in found.facts
+    assert "released" not in {fact.label for fact in facts_of(replace(LEAKING, verdict=verdict)).facts}
+
+
+@pytest.mark.parametrize(("cut", "kept"), [("warning", "where"), ("where", "evidence"), ("evidence", "next")])
+def test_facts_that_name_options_are_cut_after_others(cut: str, kept: str) -> None:
+    long = "a sentence of many words that needs five lines of the terminal where it is shown whole, " * 4
+    shown = Facts("LEAKING", "1.00 descriptor", (Fact(cut, long), Fact(kept, long))).lines(8)
+    assert [line[2:12].strip() for line in shown] == ["AKING  1.0", cut, "", kept, "", "", "", ""]

@@ -112,6 +112,7 @@ def _finding(
         where=where(trial.places, key, rate.value),
         retained_seconds=six_digits(one.idle_evidence.age) if one.idle_evidence else None,
         per="" if over_time else per(one.factor),
+        released=f"the rest was {one.release.text()}" if one.release and one.release.over else "",
         reached=one.reached,
     )
 
