@@ -5,10 +5,13 @@ from __future__ import annotations
 from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.design import GROWTH, MAX_CONNECTIONS, MAX_LOAD, Goal
 from harness.core.judge.memory import BLOCK, SIGNS, WARM_UP_CONNECTIONS
-from harness.core.units import counted
+from harness.core.units import counted, duration_text
 from harness.core.warm_up import MAX_WARMUP, MIN_WARMUP
 
 SETTLE_TIME = 2.0  # seconds that settling takes in a cycle, about
+WAIT_BESIDE = (
+    30.0  # seconds that a leak takes beside the wait for the retention time: its cycles, and settling
+)
 PACE = 800.0  # connections per second of a small server, assumed before the first cycle
 
 
@@ -58,7 +61,11 @@ def outline(goal: Goal, sensitivity: float, max_seconds: float | None = None) ->
         enough = "" if guess <= limit else (
             f"; likely too short: about {guess:.0f} s are needed at {PACE:.0f} connections per second"
         )  # fmt: skip
-        lines.append(f"time: at most {limit:g} s{enough}")
+        waits = goal.retention + WAIT_BESIDE if goal.retention > 0 and goal.vary else 0.0
+        outlived = ""
+        if waits > limit:
+            outlived = f"; too short to show growth that outlives the retention time: --max-time {duration_text(waits)}"
+        lines.append(f"time: at most {limit:g} s{enough}{outlived}")
     return tuple(lines)
 
 

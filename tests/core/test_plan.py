@@ -18,6 +18,7 @@ from harness.core.judge.moments import Series
 from harness.core.judge.one_count import MAX_CACHE_ENTRIES, assess_one
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.outline import outline
 from harness.core.plan import Goal, Search, Stop, next_step, warm_up
 from harness.core.record import TargetInfo, Trial
 from harness.core.verdict import Outcome
@@ -485,3 +486,15 @@ def test_growth_with_another_driver_has_its_turn_between_two_controls_with_more_
     again = more_of_driver(now, goal, [with_events])
     assert again is not None
     assert again.events == control.events, "nothing else waits"
+
+
+@pytest.mark.parametrize(
+    ("retention", "named"),
+    [(60.0, ""), (90.0, ""), (100.0, "--max-time 3m"), (300.0, "--max-time 6m"), (0.0, "")],
+)
+def test_a_time_that_has_no_room_for_the_wait_is_named_before_the_run(retention: float, named: str) -> None:
+    """--retention 5m within the default two minutes ended as inconclusive, after two minutes."""
+    time = outline(replace(GOAL, vary=True, max_seconds=120.0, retention=retention), 1e-3)[-1]
+    assert time.startswith("time: at most 120 s")
+    assert ("outlives the retention time" in time) == bool(named)
+    assert time.endswith(named)
