@@ -166,6 +166,9 @@ def leaking(rate: float, half: float, total: float) -> Assessed:
         # Sockets of departed clients pass from one class to the other: one of them stood in a headline.
         ({"close-wait": leaking(0.95, 0.2, 2634), "rowless-socket": leaking(1.01, 2.0, 207)}, FDS),
         ({"close-wait": leaking(0.95, 0.2, 2634)}, FDS),
+        # By how the clients left: exact, and of one cause.
+        ({"close-wait": leaking(0.4, 0.0, 1124), "rowless-socket": leaking(0.6, 0.0, 1686)}, FDS),
+        ({"close-wait": leaking(0.4, 0.0, 1124), "rowless-socket": leaking(0.1, 0.0, 281)}, None),
         ({"close-wait": leaking(1.0, 0.2, 2810)}, Key("fds", "close-wait")),  # it makes up the total alone
         # The last sockets changed their state too late for the class to be certain.
         ({"close-wait": replace(leaking(1.0, 0.0, 2810), status="suspected")}, FDS),

@@ -43,6 +43,14 @@ def test_two_causes_are_distinguished_and_each_class_has_its_own() -> None:
     assert "; +3 close-wait per connection: the handler does not close" in sentence(grown)
 
 
+def test_sockets_of_clients_that_closed_and_of_those_that_reset_are_one_cause() -> None:
+    grown = {Key("fds", "close-wait"): 0.4, Key("fds", "rowless-socket"): 0.6, Key("threads"): 1.02}
+    assert {recipe.name for recipe in explain(grown).values()} == {"unnoticed-departure"}
+    assert sentence(grown).endswith("and without a connection after a reset")
+    assert match(rates(**{"rowless-socket": 1.0})).name == "rowless-socket"  # type: ignore[union-attr]
+    assert match(rates(mptcp=1.0)).name == "mptcp"  # type: ignore[union-attr]
+
+
 def test_other_proportions_are_no_zeromq_socket() -> None:
     found = explain({Key("fds", "eventfd"): 1.0, Key("fds", "tcp-out:80"): 2.0})
     assert {recipe.name for recipe in found.values()} == {"eventfd", "outbound"}

@@ -22,12 +22,12 @@ ZMQ = (
     "context = zmq.Context(); spare = context.socket(zmq.DEALER); spare.connect(endpoint); spare.send(b'')\n"
     "r.recv_multipart()\n"
 )
-# For root, or CAP_NET_RAW; -1 for everybody else.
+# For root, or CAP_NET_RAW, and a kernel that has the protocol; else -1.
 RAW = """
 import socket
 def opened(*kind):
     try: return socket.socket(*kind)
-    except PermissionError: return -1
+    except OSError: return -1
 """
 # recipe → (once, before the first census; then TIMES over; what the peer does)
 DONE: dict[str, tuple[str, str]] = {
@@ -55,6 +55,7 @@ DONE: dict[str, tuple[str, str]] = {
         "kept.append(subprocess.Popen(['sleep', '60'], stdin=subprocess.PIPE, stdout=subprocess.PIPE))",
     ),
     "rowless-socket": (PAIRS, "kept.append(socket.socket()); kept[-1].bind(('127.0.0.1', 0))"),
+    "mptcp": (RAW, "kept.append(opened(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP))"),
     "listener": (PAIRS, "kept.append(socket.socket()); kept[-1].bind(('127.0.0.1', 0)); kept[-1].listen(1)"),
     "udp": (
         "import socket",
@@ -109,6 +110,14 @@ TOGETHER: dict[str, tuple[str, str, str]] = {
         "",
     ),
     "close-wait": (PAIRS, "kept.append(accepted())", "kept.pop().close()"),
+    # The clients disconnect by a FIN and by a RST in turn.
+    "unnoticed-departure": (
+        PAIRS,
+        "kept.append(accepted())",
+        "turn = 1 - globals().get('turn', 0); client = kept.pop()\n"
+        "if turn: client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))\n"
+        "client.close()",
+    ),
     "close-wait-worker": (
         PAIRS + "import threading; never = threading.Event()\n",
         "kept.append(accepted()); threading.Thread(target=never.wait).start()",

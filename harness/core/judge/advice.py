@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.core.judge.recipe import UNNOTICED
 from harness.core.record import Place, Places
 
 # How a language closes what was opened on every path, after "close it …". "": any other language.
@@ -102,7 +103,15 @@ UNMAPPED_BY: Mapping[str, str] = {
 }
 # Recipes (harness.core.judge.recipe) whose descriptors or processes have a step of their own.
 ZOMBIES = ("zombie", "zombie-pipe")
-CLIENTS = ("close-wait", "close-wait-worker", "rowless-socket", "inbound", "inbound-worker")
+CLIENTS = (
+    UNNOTICED,
+    "close-wait",
+    "close-wait-worker",
+    "rowless-socket",
+    "mptcp",
+    "inbound",
+    "inbound-worker",
+)
 UPSTREAM = ("outbound", "outbound-worker")
 # What may retain memory that only the kernel counts, after "find what each connection leaves behind: ".
 LEFT: Mapping[str, str] = {

@@ -28,6 +28,7 @@ from harness.core.verdict import Exhaustion, Finding, Rate
 
 MAPPINGS = Key("mappings")
 EVENTFD = Key("fds", "eventfd")
+DEPARTED = (Key("fds", "close-wait"), Key("fds", "rowless-socket"))
 MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
 MIN_CLASS_SHARE = 0.99  # of the growth of a total that one class must have to stand for it
 MAX_CEILING_ROOM = 0.02  # share of a ceiling that is still free where it is what stopped the service
@@ -120,7 +121,7 @@ def _finding(
 def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
     """The keys to report: kinds rather than their total, unless only the total has an exact rate and no single kind
     makes it up. Sockets pass from one state to another, so each class may grow unevenly while their total grows by
-    exactly one per stream."""
+    exactly one per stream. Sockets of clients whose departure is not noticed are of two classes, by how they left."""
     shown = []
     for metric in {key.metric for key in leaking}:
         total = leaking.get(Key(metric))
@@ -131,10 +132,18 @@ def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
         of_kinds = [leaking[key] for key in kinds]
         alone = max((one.total for one in of_kinds), default=0.0)
         exact = total and _width(total) <= MAX_EXACT_WIDTH and alone < MIN_CLASS_SHARE * total.total
-        shown += (
-            [Key(metric)] if not kinds or (exact and min(map(_width, of_kinds)) > MAX_EXACT_WIDTH) else kinds
-        )
+        of_total = not kinds or (exact and min(map(_width, of_kinds)) > MAX_EXACT_WIDTH)
+        shown += [Key(metric)] if of_total or _departed(leaking, total, kinds) else kinds
     return shown
+
+
+def _departed(leaking: Mapping[Key, Assessed], total: Assessed | None, kinds: Sequence[Key]) -> bool:
+    """Whether a certain total is made up of sockets of clients that have left, both of those that closed and of those
+    that reset: 0.4 and 0.6 per stream are one socket of each."""
+    if total is None or total.status != "leaking" or not set(DEPARTED) <= set(kinds):
+        return False
+    rate = sum(leaking[key].rate for key in DEPARTED if leaking[key].factor == total.factor)
+    return math.isclose(rate, total.rate, rel_tol=MAX_EXACT_WIDTH)
 
 
 def _width(one: Assessed) -> float:

@@ -35,6 +35,8 @@ class Recipe:
     brings: bool = False
 
 
+UNNOTICED = "unnoticed-departure"
+
 # The first row that matches is used, so rows that explain more classes come first.
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -72,6 +74,16 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe("zombie", {"processes/zombie": 1}, "a child process has exited and is never waited for"),
     Recipe("child-process", {"processes": 1}, "a child process is started and never exits", brings=True),
+    # After a FIN such a socket is in CLOSE_WAIT; after a RST the kernel has no connection for it any more. A handler
+    # that never ends may keep its thread.
+    Recipe(
+        UNNOTICED,
+        {"fds/rowless-socket": 1},
+        "the client's departure is not noticed: its socket stays open, in CLOSE_WAIT after a FIN, and without a "
+        "connection after a reset",
+        beside=("fds/close-wait",),
+        optional=("fds/mptcp", "threads"),
+    ),
     Recipe(
         "close-wait-worker",
         {"fds/close-wait": 1, "threads": 1},
@@ -96,6 +108,11 @@ RECIPES: tuple[Recipe, ...] = (
         "rowless-socket",
         {"fds/rowless-socket": 1},
         "a socket that was never connected, or is shut down, is still held open",
+    ),
+    Recipe(
+        "mptcp",
+        {"fds/mptcp": 1},
+        "an MPTCP socket, as Go listens with since 1.24, is held open after its client has left",
     ),
     Recipe("inbound", {"fds/tcp-in": 1}, "connections are kept open after the client has left"),
     Recipe("outbound", {"fds/tcp-out": 1}, "a connection to another service is opened and never closed"),
