@@ -245,12 +245,7 @@ def _limit(verdict: Verdict) -> Fact | None:
     if stopped := next((one for one in verdict.findings if one.reached), None):
         at, _, happened = stopped.reached.partition(", ")
         ceiling = f", {ceiling_text(exhausts)}" if exhausts else ""
-        one = noun(stopped.metric, stopped.kind)
-        many = (
-            bytes_text(float(at)) + f" {one}"
-            if in_bytes(stopped.metric, stopped.kind)
-            else f"{at} {plural(one)}"
-        )
+        many = quantity(stopped.metric, stopped.kind, float(at), brief=True)
         return Fact("limit", f"reached at {many}{ceiling}: {happened}")
     if exhausts:
         return Fact("limit", _reached(exhausts))

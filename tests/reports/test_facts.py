@@ -504,15 +504,15 @@ def test_the_headline_has_the_exact_words_of_the_driver() -> None:
 @pytest.mark.parametrize(
     ("nofile", "limit"),
     [
-        (20_000.0, "limit: reached at 910 descriptors: then only status 503"),
-        (915.0, "limit: reached at 910 descriptors, RLIMIT_NOFILE (915): then only status 503"),
+        (20_000.0, "limit: reached at 1,910 descriptors: then only status 503"),
+        (1_915.0, "limit: reached at 1,910 descriptors, RLIMIT_NOFILE (1,915): then only status 503"),
     ],
 )
 def test_a_leak_into_a_limit_names_what_happened_there(nofile: float, limit: str) -> None:
     stopped = {"statuses": {503: 300}, "answered": 0}
     seen = [
         observation(index, {FDS: level}, ledger={"answered": 300} if index < 4 else stopped)
-        for index, level in enumerate([10.0, 310.0, 610.0, 910.0, 910.0, 910.0])
+        for index, level in enumerate([1010.0, 1310.0, 1610.0, 1910.0, 1910.0, 1910.0])
     ]
     one = trial([], observations=seen)
     text = read(replace(one, target=replace(one.target, limits={"RLIMIT_NOFILE": nofile})))

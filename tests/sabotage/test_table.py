@@ -93,7 +93,8 @@ def test_no_two_rows_have_the_same_name() -> None:
 
 
 def test_every_service_that_was_judged_wrongly_is_a_row() -> None:
-    text = (Path(__file__).parents[1] / "cases" / "README.md").read_text().partition("Other instances of these kinds")[2]
+    read = (Path(__file__).parents[1] / "cases" / "README.md").read_text()
+    text = read.partition("Other instances of these kinds")[2]
     named = {name for line in text.splitlines()[4:] for name in line.split("`")[1::2]}
     assert len(named) >= 15
     assert named <= {case.name for case in BEYOND}
