@@ -194,16 +194,16 @@ def wait_ready(
     client = Client(router, timeout=1.0)
     request = Request(endpoint, streaming=False)
     start = clock()
-    # last: why it is not ready. answered: something answered at the URL, so it listens nowhere else. failing: it
-    # answered with an error.
-    last, answered, failing = NOBODY, False, False
+    # last: why it is not ready. answered: something answered at the URL, so it listens nowhere else. failing: the
+    # status of an error that it answered with.
+    last, answered, failing = NOBODY, False, 0
     while True:
         if cancelled():
             raise Interrupted("stopped while the service was not ready yet")
         if not target.alive:
             raise exit_error(target, endpoint.place, clock() - start)
         try:
-            failing = False
+            failing = 0
             if http_answer:
                 with client.open(request) as response:
                     status = response.status
@@ -211,7 +211,7 @@ def wait_ready(
                 # is not.
                 if status < 500:
                     return clock() - start
-                answered, failing = True, True
+                answered, failing = True, status
                 last = f"it answers {status}; expected a status below 500"
             else:
                 check_accepts(router, endpoint)
@@ -239,9 +239,10 @@ def wait_ready(
 
 
 def _not_ready_error(
-    url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str], *, failing: bool
+    url: str, target: Watched, timeout: float, last: str, elsewhere: Sequence[str], *, failing: int
 ) -> TargetError:
-    """The error for a service that runs but does not answer at its URL, or only with errors (failing)."""
+    """The error for a service that runs but does not answer at its URL, or only with errors. failing: the status of the
+    last one; 0 for none."""
     what = f"the service was not ready after {timeout:.3g} s: {url}: {last}"
     if elsewhere:
         what += f"; it listens at {', '.join(elsewhere[:4])} instead"
@@ -252,7 +253,10 @@ def _not_ready_error(
             "use the same address in the command and in --url: {port} in both, or the service's own in --url"
         )
     elif failing:
-        advice = "check its log for what it is waiting for, or pass another --ready URL or a longer --ready-timeout"
+        advice = (
+            "check its log for what it is waiting for, or pass another --ready URL or a longer --ready-timeout; "
+            f"to guard this response itself, leave out --ready and pass --expect {failing}"
+        )
     else:
         advice = "increase --ready-timeout, or check its log for what it is waiting for; it must listen on the port "
         advice += "that it gets as {port} in the command and as PORT in its environment"

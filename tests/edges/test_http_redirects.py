@@ -287,7 +287,11 @@ class Started(Alive):
 
 @pytest.mark.parametrize(
     ("status", "advice"),
-    [(503, "or pass another --ready URL"), (None, "that it gets as {port} in the command")],
+    [
+        (503, "leave out --ready and pass --expect 503"),
+        (503, "or pass another --ready URL"),
+        (None, "that it gets as {port} in the command"),
+    ],
 )
 def test_a_service_that_answers_with_errors_gets_another_step_than_one_that_does_not_answer(
     status: int | None, advice: str
