@@ -184,3 +184,24 @@ def test_of_classes_that_pass_into_each_other_the_exact_total_is_shown(
     results = {FDS: leaking(1.0, 0.0, 2810), **{Key("fds", kind): one for kind, one in kinds.items()}}
     keys = findings._reported_keys(results)
     assert keys == ([shown] if shown else [Key("fds", kind) for kind in kinds])
+
+
+def test_a_total_of_which_no_class_is_certain_is_explained_by_its_classes() -> None:
+    """A Go service kept the sockets of clients that had left: one of each, most in CLOSE_WAIT, the others of MPTCP."""
+    seen = [
+        observation(
+            index,
+            {
+                FDS: 10.0 + 300 * index,
+                Key("fds", "close-wait"): (0, 240, 500, 690, 1000, 1150)[index],
+                Key("fds", "mptcp"): (0, 60, 100, 210, 200, 350)[index],
+                Key("fds", "eventpoll"): 1.0,
+            },
+        )
+        for index in range(6)
+    ]
+    [finding] = findings.leaks(
+        trial([], observations=seen), moments(trial([], observations=seen)), {FDS: leaking(1.0, 0.0, 1500)}
+    )
+    assert finding.recipe == "unnoticed-departure-mptcp"
+    assert "the client's departure is not noticed" in finding.explanation

@@ -47,6 +47,8 @@ def test_sockets_of_clients_that_closed_and_of_those_that_reset_are_one_cause() 
     grown = {Key("fds", "close-wait"): 0.4, Key("fds", "rowless-socket"): 0.6, Key("threads"): 1.02}
     assert {recipe.name for recipe in explain(grown).values()} == {"unnoticed-departure"}
     assert sentence(grown).endswith("and without a connection after a reset")
+    go = {Key("fds", "close-wait"): 7640.0, Key("fds", "mptcp"): 469.0}
+    assert {recipe.name for recipe in explain(go, each=False).values()} == {"unnoticed-departure-mptcp"}
     assert match(rates(**{"rowless-socket": 1.0})).name == "rowless-socket"  # type: ignore[union-attr]
     assert match(rates(mptcp=1.0)).name == "mptcp"  # type: ignore[union-attr]
 

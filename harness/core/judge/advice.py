@@ -104,7 +104,7 @@ UNMAPPED_BY: Mapping[str, str] = {
 # Recipes (harness.core.judge.recipe) whose descriptors or processes have a step of their own.
 ZOMBIES = ("zombie", "zombie-pipe")
 CLIENTS = (
-    UNNOTICED,
+    *UNNOTICED,
     "close-wait",
     "close-wait-worker",
     "rowless-socket",

@@ -26,9 +26,10 @@ from harness.core.stats.varying import WIDEST
 from harness.core.units import counted, duration_text, six_digits
 from harness.core.verdict import Exhaustion, Finding, Rate
 
+FDS = Key("fds")
 MAPPINGS = Key("mappings")
 EVENTFD = Key("fds", "eventfd")
-DEPARTED = (Key("fds", "close-wait"), Key("fds", "rowless-socket"))
+DEPARTED = (Key("fds", "close-wait"), Key("fds", "rowless-socket"), Key("fds", "mptcp"))
 MAX_EXACT_WIDTH = 0.05  # width of an interval as a share of its rate, up to which a rate is exact
 MIN_CLASS_SHARE = 0.99  # of the growth of a total that one class must have to stand for it
 MAX_CEILING_ROOM = 0.02  # share of a ceiling that is still free where it is what stopped the service
@@ -57,7 +58,13 @@ def leaks(trial: Trial, found: Sequence[Moment], results: Mapping[Key, Assessed]
         ),
     )
     made = [
-        _finding(trial, found, key, leaking, recipes.get(key if key.kind else _largest(leaking, key)))
+        _finding(
+            trial,
+            found,
+            key,
+            leaking,
+            recipes.get(key if key.kind else _largest(leaking, key)) or _of_classes(found, key),
+        )
         for key in ordered
     ]
     # A service that stopped at a limit of its own does not come as far as another one.
@@ -140,9 +147,10 @@ def _reported_keys(leaking: Mapping[Key, Assessed]) -> list[Key]:
 def _departed(leaking: Mapping[Key, Assessed], total: Assessed | None, kinds: Sequence[Key]) -> bool:
     """Whether a certain total is made up of sockets of clients that have left, both of those that closed and of those
     that reset: 0.4 and 0.6 per stream are one socket of each."""
-    if total is None or total.status != "leaking" or not set(DEPARTED) <= set(kinds):
+    departed = [leaking[key] for key in DEPARTED if key in kinds]
+    if total is None or total.status != "leaking" or len(departed) < 2:
         return False
-    rate = sum(leaking[key].rate for key in DEPARTED if leaking[key].factor == total.factor)
+    rate = sum(one.rate for one in departed if one.factor == total.factor)
     return math.isclose(rate, total.rate, rel_tol=MAX_EXACT_WIDTH)
 
 
@@ -249,16 +257,41 @@ def _level(value: float, key: Key) -> str:
     return f"{value:g}{' B' if key.unit == 'B' else ''}"
 
 
+def _of_classes(found: Sequence[Moment], total: Key) -> Recipe | None:
+    """The one recipe that explains nearly all classes of a total of which none is certain by itself: each socket of
+    departed clients may be of another class."""
+    if total != FDS:
+        return None
+    grown = {
+        Key(total.metric, kind): amount
+        for kind, amount in _grown_classes(found, total).items()
+        if amount >= 1
+    }
+    recipes = explain(grown, each=False)
+    for recipe in dict.fromkeys(recipes.values()):
+        share = sum(amount for key, amount in grown.items() if recipes.get(key) is recipe)
+        if share >= MIN_CLASS_SHARE * math.fsum(grown.values()):
+            return recipe
+    return None
+
+
 def composition(found: Sequence[Moment], total: Key) -> str:
     """The classes whose growth makes up a total, greatest first: "; made up of close-wait +120, …". Empty
     for a total without classes."""
-    _, rest = split_warmup(found)
-    classes = {key for moment in rest for key in moment.levels if key.metric == total.metric and key.kind}
-    if total.metric == "memory" or len(rest) < 2:
+    if total.metric == "memory":
         return ""
-    grown = {key.kind: rest[-1].levels.get(key, 0.0) - rest[0].levels.get(key, 0.0) for key in classes}
+    grown = _grown_classes(found, total)
     largest = sorted((by, kind) for kind, by in grown.items() if by >= 1)[::-1][:3]
     return f"; made up of {', '.join(f'{kind} +{by:g}' for by, kind in largest)}" if largest else ""
+
+
+def _grown_classes(found: Sequence[Moment], total: Key) -> dict[str, float]:
+    """By how much each class of a total grew after the warm-up."""
+    _, rest = split_warmup(found)
+    if len(rest) < 2:
+        return {}
+    classes = {key for moment in rest for key in moment.levels if key.metric == total.metric and key.kind}
+    return {key.kind: rest[-1].levels.get(key, 0.0) - rest[0].levels.get(key, 0.0) for key in classes}
 
 
 def _unit(factor: str) -> str:

@@ -35,7 +35,12 @@ class Recipe:
     brings: bool = False
 
 
-UNNOTICED = "unnoticed-departure"
+# Sockets of clients that have left, of an MPTCP listener and of any other.
+UNNOTICED = ("unnoticed-departure-mptcp", "unnoticed-departure")
+DEPARTURE = (
+    "the client's departure is not noticed: its socket stays open, in CLOSE_WAIT after a FIN, and without a connection "
+    "after a reset"
+)
 
 # The first row that matches is used, so rows that explain more classes come first.
 RECIPES: tuple[Recipe, ...] = (
@@ -77,12 +82,14 @@ RECIPES: tuple[Recipe, ...] = (
     # After a FIN such a socket is in CLOSE_WAIT; after a RST the kernel has no connection for it any more. A handler
     # that never ends may keep its thread.
     Recipe(
-        UNNOTICED,
-        {"fds/rowless-socket": 1},
-        "the client's departure is not noticed: its socket stays open, in CLOSE_WAIT after a FIN, and without a "
-        "connection after a reset",
+        UNNOTICED[0],
+        {"fds/mptcp": 1},
+        DEPARTURE,
         beside=("fds/close-wait",),
-        optional=("fds/mptcp", "threads"),
+        optional=("fds/rowless-socket", "threads"),
+    ),
+    Recipe(
+        UNNOTICED[1], {"fds/rowless-socket": 1}, DEPARTURE, beside=("fds/close-wait",), optional=("threads",)
     ),
     Recipe(
         "close-wait-worker",
