@@ -26,20 +26,31 @@ THREADS = Key("threads")
 GOAL = Goal(300, 50, 1.0, ("/",), disconnect="mixed", max_seconds=120.0, retention=60.0)
 
 
-def released(after: float, status: str = "undecided") -> Assessed:
-    """A count of which everything was released so many seconds after the last client."""
-    found = IdleEvidence(61.0, 100.0, 100.0, 10.0, release=Release(100.0, after, over=True), drained=(2,))
+def released(after: float, status: str = "undecided", *, over: bool = True) -> Assessed:
+    """A count that was released so many seconds after the last client. over: everything was seen to be released."""
+    found = IdleEvidence(61.0, 100.0, 100.0, 10.0, release=Release(100.0, after, over=over), drained=(2,))
     return Assessed(status, 1.0, "it fell", 0.0, 3000.0, growing=status != "bounded", idle_evidence=found)
 
 
-@pytest.mark.parametrize(("cycles", "after", "enough"), [(20, 6.0, True), (20, 6.1, False), (15, 6.1, True)])
-def test_what_is_released_within_the_length_of_a_load_needs_no_whole_wait(
-    cycles: int, after: float, enough: bool
+@pytest.mark.parametrize(
+    ("cycles", "after", "over", "status", "enough"),
+    [
+        (20, 6.0, False, "undecided", True),
+        (20, 6.1, False, "undecided", False),
+        (20, 6.1, True, "undecided", True),
+        (20, 6.1, False, "bounded", True),
+        (20, 35.0, True, "undecided", False),
+        (15, 6.1, False, "undecided", True),
+    ],
+)
+def test_what_is_released_within_a_known_time_needs_no_whole_wait(
+    cycles: int, after: float, over: bool, status: str, enough: bool
 ) -> None:
-    """Cycles of 3 s: after 23 of them 51 s are left, and after 18 of them 66 s, but a whole wait needs 68 s."""
+    """Cycles of 3 s: after 20 of them 60 s are left, and after 15 of them 75 s, but a whole wait needs 68 s. A healthy
+    Go service that wrote every 5 s was inconclusive after 53 of 120 s."""
     seen = trial([10.0] * (cycles - 3), retention=60.0)
     seen = replace(seen, observations=seen.observations[:cycles])
-    assert time_left.time_for_load(seen, GOAL, {THREADS: released(after)}) is enough
+    assert time_left.time_for_load(seen, GOAL, {THREADS: released(after, status, over=over)}) is enough
 
 
 def test_another_load_follows_where_only_idle_threads_end_late() -> None:
