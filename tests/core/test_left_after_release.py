@@ -9,6 +9,8 @@ import pytest
 
 from harness.core.cycle import Phase
 from harness.core.judge.counts import assess_counts
+from harness.core.judge.following import followed
+from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
@@ -47,6 +49,18 @@ def rising(heap: float, left: float) -> Trial:
 @pytest.mark.parametrize(("left", "outcome"), [(60.0, Outcome.BOUNDED), (170.0, Outcome.BOUNDED)])
 def test_the_warm_up_of_a_heap_is_not_retained_memory(left: float, outcome: Outcome) -> None:
     assert judge(rising(1000.0, left)).outcome is outcome
+
+
+def test_the_bound_of_memory_in_step_with_its_cause_is_three_of_its_units() -> None:
+    """A Node service with 35 s between departure and close had at most 0.001 B of heap per stream, of 10 kB each."""
+    one = rising(10_000.0, 0.0)
+    found, results = moments(one), assess_counts(one)
+    late = replace(results[HEAP], status="undecided", growing=True)
+    assert results[FDS].status == "bounded"
+    assert late.release
+    heap = followed(found, {**results, HEAP: late}, {"heap-bytes": 4096.0})[HEAP]
+    assert heap.status == "bounded"
+    assert heap.at_most == pytest.approx(3 * 10_000.0 / 2700, rel=0.2)
 
 
 def test_retained_bytes_are_no_pass() -> None:

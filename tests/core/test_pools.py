@@ -138,6 +138,22 @@ def test_stacks_of_a_filling_thread_pool_are_no_leak_of_mappings(stacks: bool, o
     assert verdict.outcome is outcome, verdict.explain()
 
 
+@pytest.mark.parametrize(
+    ("left", "status"), [(1202.0, "undecided"), (2547.0, "undecided"), (2548.0, "leaking")]
+)
+def test_stacks_that_the_c_library_keeps_are_no_leak(left: float, status: str) -> None:
+    """A healthy C service whose 849 threads of 64 kB ended up to 56 s late: 1.60 mappings per stream were a leak."""
+    threads, mappings = Key("threads"), Key("mappings")
+    levels = [(2.0, 28.0), (651.0, 1324.0), (851.0, 1724.0), (485.0, 1724.0), (2.0, 28.0 + left)]
+    seen = [observation(n, {threads: many, mappings: mapped}) for n, (many, mapped) in enumerate(levels)]
+    results = {
+        threads: Assessed("bounded", 0.001, "released 56 s after the client disconnected"),
+        mappings: Assessed("leaking", 1.6, "remained", left),
+    }
+    found = moments(trial([], observations=seen))
+    assert without_brought_mappings(results, found)[mappings].status == status
+
+
 @pytest.mark.parametrize(("cache", "status"), [("rose with its driver", "undecided"), ("", "leaking")])
 def test_heap_mappings_for_a_cache_are_no_leak(cache: str, status: str) -> None:
     """Node maps 0.03 pages of its heap per connection, whether a listener or an entry of a cache stays."""
