@@ -274,3 +274,38 @@ def test_a_service_that_stopped_at_its_own_limit_reaches_no_other() -> None:
         assert (finding.exhausts is not None) == named, finding.explanation
         assert ("RLIMIT_NOFILE" in finding.explanation) == named
         assert "until 910, then only status 503" in finding.explanation
+
+
+@pytest.mark.parametrize(
+    ("last", "answered", "found"),
+    [
+        (400.0, 130, 1.0),  # 78 more descriptors, and 52 streams more than it could open files for
+        (452.0, 130, 1.0),
+        (400.0, 20, None),  # 47 descriptors that came without a stream
+    ],
+)
+def test_the_load_that_a_limit_cuts_off_does_not_hide_the_leak(
+    last: float, answered: int, found: float | None
+) -> None:
+    """A C service with RLIMIT_NOFILE of 400 was only called stalled, and 500 files of a Python service 1.27 for each
+    answer."""
+    loads = [(80, 93.0), (240, 333.0), (answered, last), (0, last)]
+    seen = [cycle(index, level, many) for index, (many, level) in enumerate(loads)]
+    seen[-1] = cycle(3, last, 2)
+    one = limited(
+        replace(trial([], observations=seen), initial={FDS: 13.0}),
+        moments(replace(trial([], observations=seen), initial={FDS: 13.0})),
+        {FDS: Allowed()},
+    ).get(FDS)
+    assert (one and one.rate) == (found and pytest.approx(found, abs=0.01))
+
+
+def test_one_load_before_the_one_that_was_cut_off_is_not_enough() -> None:
+    seen = [cycle(0, 93.0, 80), cycle(1, 100.0, 240), cycle(2, 100.0, 2)]
+    made = replace(trial([], observations=seen), initial={FDS: 13.0})
+    assert not limited(made, moments(made), {FDS: Allowed()})
+
+
+def test_a_service_that_stopped_serving_without_any_growth_reached_no_limit_of_a_count() -> None:
+    made = replace(served([300, 300, 0]), initial={FDS: 10.0})
+    assert not limited(made, moments(made), {FDS: Allowed()})

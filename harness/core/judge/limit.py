@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from harness.core.cycle import Ledger, Phase
@@ -27,6 +27,9 @@ MIN_UNITS = 16.0  # of growth before the limit
 TIE_SHARE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 # Steps of TIE_SHARE by which a rate may differ from a whole number if only one cycle shows it.
 MAX_ROUGHNESS = 3
+MIN_READINGS_BEFORE = (
+    3  # readings before a load that was cut off: of two loads, or of one and of the level before it
+)
 MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
 REFUSED = "connections were refused"
 NO_ANSWER = "no stream was answered any more"
@@ -94,8 +97,24 @@ def assess_limited(
     """
     read = [(moment, level) for moment in found if (level := level_of(moment, key)) is not None]
     until = [pair for pair in read if any(pair[0] is moment for moment in found[:before])]
+    # A load that was cut off makes the rate too low, so it counts only where those before it are not enough.
+    whole = _without_cut_load(until)
+    one = _in_step(key, whole, granted, rare, cut=True) if len(whole) < len(until) else None
+    one = one or _in_step(key, until, granted, rare, cut=False)
+    # Growth that was released once nothing was served has another cause.
+    if one is None or read[-1][1] - until[0][1] < MIN_RETAINED_SHARE * one.total:
+        return None
+    reached = f"{max(level for _, level in read):g}, then {happened}"
+    return replace(one, why=f"{one.why} until {reached}", reached=reached)
+
+
+def _in_step(
+    key: Key, until: Sequence[tuple[Moment, float]], granted: Allowed, rare: float, *, cut: bool
+) -> Assessed | None:
+    """Growth in step with what the clients did, of these readings; None for any other. cut: they end before the load
+    that reached the limit, so none of them was the last that could grow."""
     # A single cycle decides only if it is compared with the level before the first client.
-    if len(until) < 3 and not (len(until) == 2 and not until[0][0].peak):
+    if len(until) < 3 and not (len(until) == 2 and not until[0][0].peak and not cut):
         return None
     grown = [after - level for (_, level), (_, after) in pairwise(until)]
     columns = {name: [_units_between(a, b, name) for (a, _), (b, _) in pairwise(until)] for name in FACTORS}
@@ -108,19 +127,28 @@ def assess_limited(
     spans = 1 if len(until) == 2 else 2
     if streams <= 0 or len(active) < spans or total < max(MIN_UNITS, rare * streams) or total <= granted.pool:
         return None
-    rate = total / streams
-    # Growth that does not follow the streams, or that was released once nothing was served, has another cause.
-    if (
-        _unexplained(grown, column) > MAX_UNEXPLAINED_SHARE * total
-        or read[-1][1] - until[0][1] < MIN_RETAINED_SHARE * total
-    ):
+    # Growth that does not follow the streams has another cause.
+    if _unexplained(grown, column) > MAX_UNEXPLAINED_SHARE * total:
         return None
     _, low, high = interval(grown, column)
-    top = max(level for _, level in read)
     what = {"answered": "answered streams", "served": "streams that got an event"}.get(factor, "connections")
-    reached = f"{top:g}, then {happened}"
-    why = f"in step with the {what} until {reached}"
-    return Assessed("leaking", high, why, total, streams, NAMED[factor], (), rate, low, high, reached=reached)
+    why = f"in step with the {what}"
+    return Assessed("leaking", high, why, total, streams, NAMED[factor], (), total / streams, low, high)
+
+
+def _without_cut_load(until: Sequence[tuple[Moment, float]]) -> Sequence[tuple[Moment, float]]:
+    """The readings before the last load that added anything, if it added less for each stream than those before: the
+    limit cut it off. A C service with 400 descriptors answered 52 streams more than it could open files for."""
+    last = max(
+        (n for n, ((_, level), (_, after)) in enumerate(pairwise(until), 1) if after > level), default=0
+    )
+    before = until[:last]
+    if not before:
+        return until
+    streams = _units_between(before[0][0], before[-1][0], "answered")
+    more = _units_between(before[-1][0], until[last][0], "answered")
+    expected = (before[-1][1] - before[0][1]) * more / streams if streams else 0.0
+    return before if until[last][1] - before[-1][1] < expected else until
 
 
 def _one_each(total: float, streams: float, busy: float) -> bool:

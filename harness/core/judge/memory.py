@@ -125,7 +125,7 @@ def still_rising(one: Series, granted: Allowed) -> str:
     seen = counted(math.fsum(one.column("connection")), "connection", ",.0f")
     if total <= 0:
         return f"rose by {late / 1e6:.3g} MB in the second half of {seen}, to no more than it was at first"
-    return f"rose by {total / 1e6:.3g} MB over {seen} and is still rising"
+    return f"rose by {total / 1e6:.3g} MB over {seen}, until the last of them"
 
 
 def _by_signs(blocks: Series, granted: Allowed, before: float) -> Assessed:
