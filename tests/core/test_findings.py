@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.budget import Budget
-from harness.core.judge import bounds, findings
+from harness.core.judge import bounds, classes, findings
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import moments
@@ -77,10 +77,10 @@ def test_a_total_is_made_up_of_the_three_classes_that_grew_most() -> None:
         return {FDS: 10.0, **{Key("fds", kind): 50.0 + n * by for kind, by in kinds.items()}}
 
     found = read([level(0), level(1)])
-    assert findings.composition(found, FDS) == "; made up of b +40, d +7, e +5"
-    assert findings.composition(found[:1], FDS) == ""
-    assert findings.composition(found, Key("threads")) == ""
-    assert findings.composition(read([{HEAP: 1.0}, {HEAP: 9.0}]), Key("memory")) == ""
+    assert classes.composition(found, FDS) == "; made up of b +40, d +7, e +5"
+    assert classes.composition(found[:1], FDS) == ""
+    assert classes.composition(found, Key("threads")) == ""
+    assert classes.composition(read([{HEAP: 1.0}, {HEAP: 9.0}]), Key("memory")) == ""
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_of_classes_that_pass_into_each_other_the_exact_total_is_shown(
     kinds: dict[str, Assessed], shown: Key | None
 ) -> None:
     results = {FDS: leaking(1.0, 0.0, 2810), **{Key("fds", kind): one for kind, one in kinds.items()}}
-    keys = findings._reported_keys(results)
+    keys = classes.reported_keys(results)
     assert keys == ([shown] if shown else [Key("fds", kind) for kind in kinds])
 
 
