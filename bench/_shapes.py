@@ -169,7 +169,7 @@ def counter(noise: float, per_reading: float) -> Make:
 def reused(size: float, streams: float, noise: float) -> Make:
     """Live objects of a JVM: its buffers and caches fill over a number of streams, and what a load uses again is
     collected and made anew, so they move with each load and not without clients (Jetty: 3,000 over 3,000 streams,
-    moved by 300; Tomcat: 200,000, moved by 15,000)."""
+    moved by 300)."""
 
     def make(rng: random.Random) -> Level:
         moved = [0.0]

@@ -13,6 +13,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.diagnose import open_question
 from harness.core.judge.one_count import MAX_CACHE_ENTRIES, STEEP
+from harness.core.judge.tested_series import BURST_POOL
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
 
@@ -23,6 +24,7 @@ LONG_BURST_MAX_UNITS = 4.0  # units per burst up to which one long burst decides
 MAX_ATTRIBUTIONS = 7  # cycles that distinguish the drivers of a certain leak
 # Drivers that are ways in which clients disconnect.
 DISCONNECT_WAYS = frozenset({"abort", "not-fin", "reset", "stall", "rst", "rst-early", "half-close"})
+PER_STREAM = ("connection", "answered")  # drivers that each stream is one unit of
 
 
 def long_control_due(trial: Trial, goal: Goal, growing: Sequence[Assessed]) -> bool:
@@ -112,9 +114,17 @@ def _bursts_in_a_row(trial: Trial, goal: Goal) -> int:
     return len(loads) - 1 - max(larger, default=-1)
 
 
+def cache_or_pool(growing: Sequence[Assessed]) -> bool:
+    """Whether what grows could be the entries of a cache, one for each stream, and the rest the slots of a pool: more
+    streams decide both."""
+    entries = [one for one in growing if one.cache and one.factor in PER_STREAM]
+    return bool(entries) and all(one in entries or one.total <= BURST_POOL for one in growing)
+
+
 def connections_beyond_cache(trial: Trial, goal: Goal) -> int:
     """Connections of one cycle that outgrow a cache, as far as it stays short."""
-    orderly = [o for o in trial.observations if o.spec.disconnect == "fin" and o.ledger.opened]
+    # A hold opens few connections in many seconds, and was taken for a service that serves ten of them a second.
+    orderly = [o for o in trial.observations if o.spec.phase is Phase.LOAD and o.spec.disconnect == "fin"]
     seconds = orderly[-1].ledger.seconds if orderly else 0.0
     pace = orderly[-1].ledger.opened / seconds if seconds > 0 else design.connections_per_second(trial, "fin")
     return max(goal.connections, int(min(MAX_CACHE_ENTRIES, design.MAX_LOAD * pace)))

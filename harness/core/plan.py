@@ -17,6 +17,7 @@ from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal, Search, Step, Stop
 from harness.core.distinguish import (
     LOADS_TO_SEE_BURSTS,
+    cache_or_pool,
     connections_beyond_cache,
     disconnect_irrelevant,
     distinguish_drivers,
@@ -323,7 +324,7 @@ def _load_or_control(
     if not loads:
         return design.short_dwell_cycle(trial, goal, Phase.LOAD)
     last = trial.observations[-1].spec.phase
-    if growing and len(loads) >= 2 and all(one.cache and one.factor == "connection" for one in growing):
+    if len(loads) >= 2 and cache_or_pool(growing):
         # An orderly close is the fastest way to disconnect, and more streams than any cache holds are needed.
         return replace(
             design.large_load(trial, goal, "fin"), connections=connections_beyond_cache(trial, goal)

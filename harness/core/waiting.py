@@ -13,7 +13,7 @@ from itertools import pairwise, takewhile
 from harness.core import design
 from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.design import Goal, Search, Step, Stop
-from harness.core.distinguish import distinguish_drivers
+from harness.core.distinguish import PER_STREAM, distinguish_drivers
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.limit import limit_of
@@ -41,7 +41,6 @@ STREAMS_PER_TENANT = 20.0
 MAX_STREAMS = 10_000.0
 # Answered streams before a wait for objects that fell now and then.
 MAX_STREAMS_IF_MOVING = 20_000.0
-PER_STREAM = ("connection", "answered")
 MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a search to succeed
 REQUEST_EVERY = 10.0  # seconds between two requests to a service that releases only when one comes
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load

@@ -50,7 +50,6 @@ DECIDED = {
         89002,
     ),
     "objects that fall with a load need more loads, not a wait": ("objects: 3,000 buffers of a JVM", 310_008),
-    "a rise of objects by less than they fell is noise": ("objects: 60,000 of a JVM", 310_157),
     "buffers of a JVM add less in the second half": ("objects: 60,000 of a JVM", 310_152),
     "objects that fell now and then get more streams": ("objects: 3,000 buffers of a JVM", 310_115),
     "what is not old enough needs another request": ("1 per stream, expired after 60 s by the next", 0),

@@ -12,7 +12,7 @@ from harness.core import design, distinguish, plan
 from harness.core.budget import Budget
 from harness.core.certified import EXPECTED_LEAKS_CERTIFIED
 from harness.core.cycle import BrokerCount, CycleSpec, Observation, Phase
-from harness.core.distinguish import more_of_driver
+from harness.core.distinguish import cache_or_pool, connections_beyond_cache, more_of_driver
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moments import Series
 from harness.core.judge.one_count import MAX_CACHE_ENTRIES, assess_one
@@ -498,3 +498,23 @@ def test_a_time_that_has_no_room_for_the_wait_is_named_before_the_run(retention:
     assert time.startswith("time: at most 120 s")
     assert ("outlives the retention time" in time) == bool(named)
     assert time.endswith(named)
+
+
+def test_a_hold_does_not_show_how_many_connections_a_service_serves() -> None:
+    """300 in a load of a second, and 50 in a hold of 5 s: 60 more connections were asked for to outgrow a cache."""
+    load = observation(0, {FDS: 5.0}, opened=300, ledger={"seconds": 1.0})
+    hold = observation(1, {FDS: 5.0}, phase=Phase.HOLD, opened=50, ledger={"seconds": 5.0})
+    seen = [replace(one, spec=replace(one.spec, disconnect="fin")) for one in (load, hold)]
+    assert connections_beyond_cache(trial([], observations=seen), replace(GOAL, connections=100)) == 1800
+
+
+def test_entries_of_a_cache_beside_a_pool_that_fills_need_more_streams() -> None:
+    """77 threads of Tomcat came with the objects of 1,153 streams, and 30 seconds went by with controls."""
+    entries = Assessed("undecided", 1.0, "grew", 2e5, 1000.0, factor="answered", growing=True, cache="grew")
+    threads = Assessed("undecided", 1.0, "grew", 77.0, 1000.0, growing=True)
+    assert cache_or_pool([entries])
+    assert cache_or_pool([entries, threads])
+    assert not cache_or_pool([entries, replace(threads, total=257.0)])
+    assert not cache_or_pool([threads])
+    assert not cache_or_pool([replace(entries, factor="event")])
+    assert not cache_or_pool([])

@@ -13,7 +13,6 @@ from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import per
 from harness.core.judge.moments import Series
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
-from harness.core.stats.distributions import drawdown
 from harness.core.units import counted
 
 # Growth per reading that is normal: an interpreter or a C library maps an arena now and then. Of seven healthy
@@ -79,16 +78,14 @@ def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
 
 def _late(one: Series) -> Series | None:
     """The last cycles with half of the streams, and as many as a cache has entries, if they have grown by STEEP for
-    each; else None. So has noise: the level must have risen further than it ever fell. Tomcat's objects rose by 24,535
-    over 4,320 streams, after they had fallen by 32,843. Of fewer than half of the streams, 10 objects each could be
-    less than such a fall, and passed in 12 of 30 simulated runs."""
+    each; else None. The noise of a JVM hides what fewer streams leave: 3 of 50 simulated leaks of 10 objects each
+    passed."""
     served, enough = 0.0, max(MAX_CACHE_ENTRIES, math.fsum(one.column("answered")) / 2)
     for span in range(len(one.spans) - 1, 0, -1):
         served += one.spans[span].get("answered", 0.0)
         if served >= enough:
             late = one.since(span)
-            grown = late.levels[-1] - late.levels[0]
-            return late if grown >= max(STEEP * served, drawdown(one.levels)) else None
+            return late if late.levels[-1] - late.levels[0] >= STEEP * served else None
     return None
 
 

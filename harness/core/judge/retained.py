@@ -122,7 +122,7 @@ def _moves_with_use(key: Key, one: Assessed, seen: IdleEvidence) -> bool:
     """Whether a counter inside the service fell only while clients were connected, and by less than half of its growth.
 
     Buffers and caches of a JVM are collected when they are used again, so their objects fall with a load and not while
-    nobody connects. A wait for the rest decided nothing: Jetty and Tomcat had another 55 seconds without clients, and
+    nobody connects. A wait for the rest decided nothing: a healthy Jetty had another 55 seconds without clients, and
     no time for the loads that show that their objects no longer grow."""
     assert seen.release
     still = not seen.release.after and not seen.release.by_request
