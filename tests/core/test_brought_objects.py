@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -54,6 +55,38 @@ def test_objects_of_the_threads_that_came_are_no_leak(status: str) -> None:
 )
 def test_other_objects_stay_a_leak(threads: Sequence[float], objects: Sequence[float], status: str) -> None:
     assert judged(threads, objects, status).status == "leaking"
+
+
+@pytest.mark.parametrize(
+    ("apart", "status"),
+    [
+        ((15.0,) * 4, "leaking"),
+        ((13.0,) * 4, "undecided"),
+        ((30.0, 30.0, 0.0, 0.0), "undecided"),
+        ((15.0, 15.0, 15.0, -40.0), "undecided"),
+    ],
+)
+def test_streams_explain_objects_that_also_come_without_a_thread(apart: Sequence[float], status: str) -> None:
+    """A Java server that kept 30 objects for each stream was inconclusive, as most loads brought threads as well."""
+    read, threads, objects = [{THREADS: 100.0, OBJECTS: 50_000.0}], 100.0, 50_000.0
+    sizes = [(300, 200.0, 30.0), (2000, 900.0, 30.0)] * 4
+    for index, (streams, came, each) in enumerate(sizes):
+        few = index % 2 == 0
+        threads += 0.0 if few else came
+        objects += streams * (apart[index // 2] if few else each)
+        read.append({THREADS: threads, OBJECTS: objects})
+    clients = [300, *(streams for streams, _, _ in sizes)]
+    seen = [
+        observation(n, each, opened=clients[n], ledger={"answered": clients[n]})
+        for n, each in enumerate(read)
+    ]
+    total = objects - 50_000.0
+    results = {
+        THREADS: Assessed("undecided", 0.0, "grew", threads - 100.0),
+        OBJECTS: Assessed("leaking", 30.0, "rose with its driver", total, math.fsum(clients[1:]), rate=30.0),
+    }
+    one = without_brought_objects(results, moments(trial([], observations=seen)))[OBJECTS]
+    assert one.status == status
 
 
 @pytest.mark.parametrize(
