@@ -261,3 +261,23 @@ def test_a_run_without_two_cycles_states_how_long_they_take() -> None:
     assert found is not None
     assert found.why == "no two cycles were completed and read"
     assert "--max-time" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("bounds", "named"),
+    [
+        # It was "zombie processes: no growth", of 40 metrics with the same bound.
+        ({"processes": 0.007, "processes/zombie": 0.007, "fds": 0.007, "threads": 0.007}, "fds"),
+        ({"processes": 0.007, "processes/zombie": 0.007, "fds": 0.004}, "processes"),
+        ({"processes": 0.002, "threads": 0.007, "fds": 0.002}, "threads"),
+        ({"processes": 0.007, "threads": 0.002, "fds": 0.006}, "processes"),
+    ],
+)
+def test_the_weakest_bound_decides_the_time(bounds: dict[str, float], named: str) -> None:
+    results = {
+        Key.parse(name): Assessed("undecided", at_most, "few streams") for name, at_most in bounds.items()
+    }
+    found = caveat_of(trial([10.0] * 19), results)
+    assert found is not None
+    assert found.why == f"{named}: few streams"
+    assert "--max-time 8m" in found.advice

@@ -23,6 +23,7 @@ from harness.core.record import Trial
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Waiting
 
+FDS = Key("fds")
 # An interpreter maps an arena now and then, so only a certain leak counts.
 JUDGED_ONLY_IF_CERTAIN = ("mappings",)
 LARGER_LEAK = 0.01  # per answered stream: takes a tenth of the streams of the default sensitivity
@@ -166,13 +167,21 @@ def _undecided(trial: Trial, results: Mapping[Key, Assessed]) -> Caveat | None:
         return Caveat("no two cycles were completed and read", _more_of_the_same(trial))
     open_ = _open(results)
     if open_:
-        key = max(open_, key=lambda k: (open_[k].growing, -rank(k), open_[k].at_most, str(k)))
+        key = max(open_, key=lambda k: _importance(k, open_[k]))
         one = open_[key]
         advice = _longer(trial, key, one) if one.growing else _weak(trial, one)
         if one.slowing:
             advice += f"; if one is kept for each user, declare how many there are in the budget (pools, {key.metric})"
         return Caveat(f"{key}: {one.why}", advice, weak=not one.growing)
     return None
+
+
+def _importance(key: Key, one: Assessed) -> tuple[float, float, bool, bool, str]:
+    """The order of undecided metrics. Of those that grow a cause comes first. Of bounds that are too weak the weakest
+    does, because it decides how much time is needed; of several such, that of all descriptors, or of another total."""
+    if one.growing:
+        return -rank(key), one.at_most, False, False, str(key)
+    return -math.inf, one.at_most, key == FDS, not key.kind, str(key)
 
 
 def _open(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
