@@ -261,6 +261,8 @@ def _reached(exhausts: Exhaustion) -> str:
                 f"while {counted(exhausts.clients, 'client')} stay{'s' * (exhausts.clients == 1)} connected"
             )
         return f"{ceiling} after {about(seconds or 0.0)}, {meanwhile}"
+    if round(exhausts.after_connections) <= 0:
+        return f"{ceiling} is reached"
     more = counted(number(round(exhausts.after_connections)), "more connection")
     # A forecast of less than a second is not worth a number.
     soon = f", {about(seconds)} at the pace of this load" if seconds and seconds >= 1 else ""

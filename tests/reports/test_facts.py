@@ -42,7 +42,7 @@ def test_a_leak_has_rate_forecast_extent_place_and_a_step() -> None:
     found = Places((Place("descriptor", "app.py:12 in serve: 1.00 descriptors per connection", rate=1.0),))
     text = read(replace(LEAKING, places=found))
     assert text.startswith("LEAKING  1.00 descriptor per connection")
-    assert "limit: RLIMIT_NOFILE (1,024) after " in text
+    assert "limit: RLIMIT_NOFILE (1,024) is reached" in text
     assert "evidence: 2,100 answered streams in 7 cycles, 21.0 s" in text
     assert "where: app.py:12  serve" in text
     assert "next: find what each connection opens, and close it" in text
@@ -549,3 +549,11 @@ def test_facts_that_name_options_are_cut_after_others(cut: str, kept: str) -> No
     long = "a sentence of many words that needs five lines of the terminal where it is shown whole, " * 4
     shown = Facts("LEAKING", "1.00 descriptor", (Fact(cut, long), Fact(kept, long))).lines(8)
     assert [line[2:12].strip() for line in shown] == ["AKING  1.0", cut, "", kept, "", "", "", ""]
+
+
+def test_a_limit_that_is_reached_is_not_a_forecast() -> None:
+    """It was "RLIMIT_NOFILE (400) after 0 more connections"."""
+    full = replace(LEAKING, target=replace(LEAKING.target, limits={"RLIMIT_NOFILE": 1210.0}))
+    assert "limit: RLIMIT_NOFILE (1,210) is reached" in read(full)
+    nearly = replace(LEAKING, target=replace(LEAKING.target, limits={"RLIMIT_NOFILE": 1211.0}))
+    assert "limit: RLIMIT_NOFILE (1,211) after 1 more connection" in read(nearly)
