@@ -105,20 +105,28 @@ def test_sockets_that_pass_from_one_state_to_another_are_covered_by_their_total(
     assert judge(one).outcome is Outcome.BOUNDED
 
 
-def explanation_of_two_loads(*, sweep: bool, own: bool = False) -> str:
-    """Two loads of 1 s, 4 s apart: each stream waits 10 s for itself, or a sweep takes both at 20 s. own: a descriptor
-    comes and goes at each reading, as the connection of the harness to a runtime does."""
+def explanation_of_two_loads(
+    *, sweep: bool, own: bool = False, last: float = 600.0, after: float = 10, answered: int = 600
+) -> str:
+    """Two loads of 1 s, 4 s apart: each stream waits ``after`` seconds for itself, or a sweep takes both at 20 s.
+    own: a descriptor comes and goes at each reading, as the connection of the harness to a runtime does. last:
+    descriptors that the 600 streams of the second load leave. answered: streams of the first that were."""
 
     def level(at: float) -> float:
         def ended(start: float, until: float) -> float:
-            return 600.0 * min(1.0, max(0.0, until - start))
+            return (600.0 if start == 3.0 else last) * min(1.0, max(0.0, until - start))
 
-        gone = (1200.0 if at >= 20.0 else 0.0) if sweep else ended(3.0, at - 10) + ended(7.0, at - 10)
+        gone = (
+            (600.0 + last if at >= 20.0 else 0.0)
+            if sweep
+            else ended(3.0, at - after) + ended(7.0, at - after)
+        )
         return 10.0 + ended(3.0, at) + ended(7.0, at) - gone
 
     seen = []
     for index, (start, phase) in enumerate([(3.0, Phase.LOAD), (7.0, Phase.LOAD)]):
-        one = observation(index, {FDS: level(start + 2)}, phase=phase, opened=600)
+        counts = {"answered": 600 if index else answered}
+        one = observation(index, {FDS: level(start + 2)}, phase=phase, opened=600, ledger=counts)
         seen.append(replace(one, started=start, load_ended=start + 1, ended=start + 2))
     for index in range(2, 60):
         start = 9.0 + (index - 2) * 1.2
@@ -138,6 +146,15 @@ def explanation_of_two_loads(*, sweep: bool, own: bool = False) -> str:
 def test_a_release_and_a_sweep_differ_in_what_falls_together() -> None:
     assert explanation_of_two_loads(sweep=False) == "released 10 s after the client disconnected"
     assert "a sweep" in explanation_of_two_loads(sweep=True)
+
+
+@pytest.mark.parametrize("after", [10, 30])
+def test_a_sweep_is_one_also_where_early_streams_left_more(after: int) -> None:
+    """Go, swept every 45 s: a reset left a descriptor too, so early loads left more for each answered stream. It was
+    "released 24 s after the client disconnected"."""
+    assert "a sweep" in explanation_of_two_loads(sweep=True, last=900.0, answered=300)
+    said = explanation_of_two_loads(sweep=False, last=900.0, answered=300, after=after)
+    assert said == f"released {after} s after the client disconnected"
 
 
 def test_the_connection_of_the_harness_to_a_runtime_is_not_released() -> None:

@@ -370,16 +370,22 @@ def _sweeps(
 
 def _apart(found: Sequence[Moment], levels: Sequence[float], at: float, units: float) -> float:
     """Seconds between the first and the last end of the streams whose units were released at ``at``. These are streams
-    of the last loads before: as many as are needed if each added as much as in the steepest load."""
+    of the last loads before: as many as are needed if each added as much as in the steepest load, or, where nothing
+    has fallen before, what it was seen to add."""
     loads = [
         (moment, moment.answered_since(before), level - earlier)
         for (before, moment), (earlier, level) in zip(pairwise(found), pairwise(levels), strict=True)
         if moment.peak
     ]
+    fell = any(
+        after < before
+        for moment, (before, after) in zip(found[1:], pairwise(levels), strict=True)
+        if moment.at < at
+    )
     each = max((grown / streams for _, streams, grown in loads if streams > 0), default=0.0)
     last = first = None
-    for moment, streams, _ in reversed(loads):
-        added = each * streams
+    for moment, streams, grown in reversed(loads):
+        added = each * streams if fell else grown
         if moment.left > at or added <= 0:
             continue
         if units <= 0:
