@@ -94,7 +94,7 @@ HEALTHY_MEMORY = (
     Kind("objects: noise ±60", counter(30.0, 0.0), key=OBJECTS),
     Kind("objects: cache of 2,000", cache(2000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("objects: cache of 4,000", cache(4000, counter(1.5, 4.0)), key=OBJECTS),
-    Kind("objects: 3,000 buffers of a JVM", reused(3e3, 3e3, 250.0), key=OBJECTS),
+    Kind("objects: 3,000 buffers of a JVM", reused(3e3, 3e3, 800.0), key=OBJECTS, runtime="jvm"),
     Kind("idle CPU ±0.5 %", idle_cpu(0.005), key=IDLE_CPU),
 )
 LEAKING_MEMORY = (
@@ -109,7 +109,7 @@ LEAKING_MEMORY = (
     Kind("50 kB/connection", leaked_bytes(51200, creeping), "connection", 51200.0, key=MEMORY, goal=LONG),
     Kind("1 object per connection", leak(1.0, base=counter(1.5, 4.0), clockwork=True), "connection", 1.0, key=OBJECTS),
     Kind("1 object per 100", leak(0.01, base=counter(1.5, 4.0)), "connection", 0.01, key=OBJECTS),
-    Kind("5 objects per connection of a JVM", leak(5.0, base=reused(3e3, 3e3, 250.0), clockwork=True), "connection",
-         5.0, key=OBJECTS),
+    Kind("5 objects per connection of a JVM", leak(5.0, base=reused(3e3, 3e3, 800.0), clockwork=True), "connection",
+         5.0, key=OBJECTS, runtime="jvm"),
     Kind("idle CPU 1 % per 1,000", busy(1e-5, 0.005), "connection", 1e-5, key=IDLE_CPU),
 )  # fmt: skip

@@ -227,7 +227,7 @@ _HEALTHY_MEMORY = (
     ),
     Kind("JIT warm-up of 2,000", compiled(60 * MIB, 2000), key=MEMORY, goal=LONG),
     Kind("objects: noise ±30, 2 a reading", shapes.counter(15.0, 2.0), key=OBJECTS),
-    Kind("objects: 60,000 of a JVM", shapes.reused(6e4, 2e3, 4e3), key=OBJECTS),
+    Kind("objects: 60,000 of a JVM", shapes.reused(6e4, 2e3, 8e3), key=OBJECTS, runtime="jvm"),
     Kind("objects: cache of 1,500", shapes.cache(1500, shapes.counter(1.5, 4.0)), key=OBJECTS),
 )
 _LEAKING_MEMORY = (
@@ -243,8 +243,8 @@ _LEAKING_MEMORY = (
          5e5, key=MEMORY, goal=LONG),
     Kind("3 objects per connection", shapes.leak(3.0, base=shapes.counter(1.5, 4.0), clockwork=True), "connection",
          3.0, key=OBJECTS),
-    Kind("40 objects per connection of a JVM", shapes.leak(40.0, base=shapes.reused(6e4, 2e3, 4e3), clockwork=True),
-         "connection", 40.0, key=OBJECTS),
+    Kind("40 objects per connection of a JVM", shapes.leak(40.0, base=shapes.reused(6e4, 2e3, 8e3), clockwork=True),
+         "connection", 40.0, key=OBJECTS, runtime="jvm", longer=True),
     Kind("1 object per 30", shapes.leak(1 / 30, base=shapes.counter(1.5, 4.0)), "connection", 1 / 30, key=OBJECTS),
 )  # fmt: skip
 

@@ -166,18 +166,20 @@ def counter(noise: float, per_reading: float) -> Make:
     return make
 
 
-def reused(size: float, streams: float, noise: float) -> Make:
-    """Live objects of a JVM: its buffers and caches fill over a number of streams, and what a load uses again is
-    collected and made anew, so they move with each load and not without clients (Jetty: 3,000 over 3,000 streams,
-    moved by 300)."""
+def reused(size: float, streams: float, buffers: float) -> Make:
+    """Live objects of a JVM: its pools and caches fill over a number of streams, and a large load needs buffers that
+    are collected when a few streams use them again (Jetty: 3,000 over 3,000 streams, and 120 to 2,300 after loads of
+    1,000 to 10,000)."""
 
     def make(rng: random.Random) -> Level:
-        moved = [0.0]
+        held = [0.0]
 
         def level(did: CycleSums, rng: random.Random) -> float:
-            if did.connections:
-                moved[0] = 0.5 * moved[0] + rng.gauss(0, noise)
-            return 100_000.0 + round(size * (1 - math.exp(-did.total / streams)) + moved[0])
+            if did.connections >= 500:
+                held[0] = max(held[0], rng.expovariate(1 / buffers))
+            elif did.connections:
+                held[0] *= rng.uniform(0.0, 0.3)
+            return 100_000.0 + round(size * (1 - math.exp(-did.total / streams)) + held[0])
 
         return level
 

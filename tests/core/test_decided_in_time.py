@@ -49,9 +49,10 @@ DECIDED = {
         "1 per stream, expired after 20 s by one in a hundred",
         89002,
     ),
-    "objects that fall with a load need more loads, not a wait": ("objects: 3,000 buffers of a JVM", 310_008),
-    "buffers of a JVM add less in the second half": ("objects: 60,000 of a JVM", 310_152),
-    "objects that fell now and then get more streams": ("objects: 3,000 buffers of a JVM", 310_115),
+    "objects that fall with a load need more loads, not a wait": ("objects: 3,000 buffers of a JVM", 310_004),
+    "buffers of a JVM add less in the second half": ("objects: 60,000 of a JVM", 310_024),
+    "objects that fell now and then get more streams": ("objects: 3,000 buffers of a JVM", 310_003),
+    "a few streams of a JVM collect what others used": ("5 objects per connection of a JVM", 310_003),
     "what is not old enough needs another request": ("1 per stream, expired after 60 s by the next", 0),
 }
 

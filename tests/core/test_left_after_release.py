@@ -324,3 +324,28 @@ def test_one_high_reading_of_the_idle_cpu_is_no_late_release(
     ]
     one = assess_counts(replace(trial([], observations=seen, retention=60.0), initial={cpu: 0.01}))[cpu]
     assert bool(one.release) is released_late
+
+
+@pytest.mark.parametrize(
+    ("runtime", "fall", "opened", "late"),
+    [
+        ("jvm", 2000.0, 50, False),
+        ("jvm", 9000.0, 50, True),  # nearly everything
+        ("jvm", 2000.0, 3000, True),  # a large load, as when a sweep is due
+        ("python", 2000.0, 50, True),
+    ],
+)
+def test_what_the_next_streams_of_a_jvm_collect_is_no_late_release(
+    runtime: str, fall: float, opened: int, late: bool
+) -> None:
+    """A healthy Jetty was left alone for 55 of 120 seconds, to see whether the rest of its objects goes too."""
+    objects = Key("memory", "objects")
+    levels = [100_000.0, 101_000.0, 103_000.0, 110_000.0, 110_000.0 - fall]
+    clients = [100, 300, 1000, 3000, opened]
+    seen = [
+        observation(n, {FDS: 9.0, objects: level}, phase=Phase.WARMUP if n < 2 else Phase.LOAD, opened=many)
+        for n, (level, many) in enumerate(zip(levels, clients, strict=True))
+    ]
+    made = trial([], observations=seen, retention=60.0)
+    one = assess_counts(replace(made, target=replace(made.target, runtime=runtime)))[objects]
+    assert ("released late" in one.why) is late

@@ -59,8 +59,8 @@ OUTLIVED_FACTOR = 1.25  # times the retention time for which growth over time mu
 # Seconds: two heartbeats of up to 36 s, after which a write to a departed client fails.
 LATE_NOTICE_SECONDS = 12.0
 SWEEP_FACTOR = 2.0  # times the largest fall during a load that a leak must exceed
-# Share of all growth in a counter inside the service that may fall while clients connect and still be no release.
-MAX_MOVED_SHARE = 0.5
+# Share of all growth in a counter of a JVM that may fall in small cycles and still be no release.
+MAX_MOVED_SHARE = 0.75
 MIN_OBSERVABLE_SHARE = 0.9  # of a small growth whose release must have been observable
 
 
@@ -73,10 +73,11 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
     noise = FLOOR.get(name, 1.0)
     least, close = least_release(key), MAX_WARM_UP_SHARE if name in FLOOR else 0.0
-    seen = idle_evidence(readable, key, levels, retention, noise, least, close)
+    moved = trial.target.runtime == "jvm" and key.kind in EXACT_MEMORY_KINDS
+    seen = idle_evidence(readable, key, levels, retention, noise, least, close, moved=moved)
     if (swept := _swept(trial, key, readable, levels, one.factor)) is not None:
         seen = replace(seen, age=min(seen.age, max(0.0, readable[-1].at - swept)))
-    if seen.release and not _moves_with_use(key, one, seen):
+    if seen.release and not (moved and _moves_with_use(key, one, seen, readable, levels)):
         left = _after_release(trial, readable, levels, key, one, seen, retention)
         return bound_runtime_threads(trial, key, left, MAX_RISING_CYCLES + 1, 0)
     if one.status != "leaking":
@@ -118,17 +119,31 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     return replace(one, status="suspected", growing=True, idle_evidence=seen)
 
 
-def _moves_with_use(key: Key, one: Assessed, seen: IdleEvidence) -> bool:
-    """Whether a counter inside the service fell only while clients were connected, and by less than half of its growth.
+def _moves_with_use(
+    key: Key,
+    one: Assessed,
+    seen: IdleEvidence,
+    found: Sequence[Moment],
+    levels: Sequence[float],
+) -> bool:
+    """Whether a counter of a JVM fell only in small cycles after large ones, and by less than most of its growth.
 
-    Buffers and caches of a JVM are collected when they are used again, so their objects fall with a load and not while
-    nobody connects. A wait for the rest decided nothing: a healthy Jetty had another 55 seconds without clients, and
-    no time for the loads that show that their objects no longer grow."""
+    The buffers that a large load needed are collected when a few streams use them again, so objects fall with the
+    next cycle and not while nobody connects. A wait for the rest decided nothing: a healthy Jetty had another 55
+    seconds without clients, and no time for the loads that show that its objects no longer grow. A sweep falls
+    whenever its time has come."""
     assert seen.release
-    still = not seen.release.after and not seen.release.by_request
-    return (
-        key.kind in EXACT_MEMORY_KINDS and still and seen.fallen < MAX_MOVED_SHARE * (one.total + seen.fallen)
-    )
+    if seen.release.after or seen.release.by_request:
+        return False
+    streams = [0.0, *(moment.answered_since(before) for before, moment in pairwise(found))]
+    large = 0.0
+    for index, moment in enumerate(found):
+        if not moment.peak:
+            continue
+        if index and levels[index - 1] - levels[index] >= least_release(key) and streams[index] >= large:
+            return False
+        large = streams[index]
+    return seen.fallen < MAX_MOVED_SHARE * (one.total + seen.fallen)
 
 
 def _kept_during_loads(found: Sequence[Moment], levels: Sequence[float], seconds: float) -> float:

@@ -96,20 +96,24 @@ def idle_evidence(
     noise: float,
     least: float,
     close: float = 0.0,
+    *,
+    moved: bool = False,
 ) -> IdleEvidence:
     """Look for releases of one key. levels: one per moment of ``found``. noise: how far a reading scatters.
-    least: units from which on a fall counts as a release. close: as in ``_complete``."""
+    least: units from which on a fall counts as a release. close: as in ``_complete``. moved: a few streams release what
+    others used, as in a JVM, so that a small fall with them is none."""
     grown = max(levels) - min(levels)
     first = next((moment.left for moment in found if moment.peak), found[-1].at)
     tested, now = _tested(found, levels, retention)
     falls = _falls(found, levels, noise, least)
     swept = _swept(found, levels, least)
     fallen = math.fsum(amount for _, amount, _ in falls) + math.fsum(swept)
-    complete = _complete(found, levels, retention, noise, close, least)
+    smallest = max(least, MIN_RELEASED_SHARE * grown) if moved else least
+    complete = _complete(found, levels, retention, noise, close, smallest)
     release = None
     # Jitter falls too, but what falls just when the first client comes again was released by it, however little.
     asked = math.fsum(amount for index, amount, _ in falls if found[index].asked)
-    if asked >= least or (fallen >= max(MIN_RELEASED_SHARE * grown, least) and (falls or not complete)):
+    if asked >= smallest or (fallen >= max(MIN_RELEASED_SHARE * grown, least) and (falls or not complete)):
         release = _release(found, key, levels, falls, complete)
     return IdleEvidence(
         age=max(0.0, now - first),
