@@ -28,7 +28,7 @@ DECIDED = {
     "a burst may add nothing": ("threads, 4 a burst to 100, idle after 30 s", 1_000_002),
     "a rest that a pool could hold gets a second load": ("1 per 20 beside a release after 20 s", 1_000_000),
     "loads continue until a leak leaves more than a pool holds": ("1 per 40 beside a release after 8 s", 3),
-    "a wait begins with something to release": ("1 per 8 beside a sweep every 15 s", 18),
+    "a wait begins with something to release": ("1 per 8 beside a sweep every 15 s", 28),
     "loads of a few units show no sweep": ("1 per 500 + jitter ±1", 2),
     "jitter does not make growth in few cycles worth a wait": ("log rotated every 700 requests", 134),
     "a noisy reading may cost a load, not the run": ("1 per 1,000 + jitter ±1", 14),
@@ -71,6 +71,13 @@ def test_each_row_is_decided_within_two_minutes(name: str, seed: int) -> None:
     verdict = judge(seen)
     assert verdict.outcome.value == outcome, verdict.explanation
     assert seen.ended <= 121.0
+
+
+@pytest.mark.parametrize("seed", [250_001, 250_044])
+def test_tenants_that_come_more_rarely_are_no_certain_leak(seed: int) -> None:
+    """After 10,000 streams the rate of 3,500 tenants had fallen to a third, which chance explained in 3 of 60 runs."""
+    seen, _ = _played("3,500 tenants, Zipf", seed)
+    assert judge(seen).outcome.value != "leaking"
 
 
 def test_a_remainder_larger_than_a_pool_needs_no_second_load() -> None:

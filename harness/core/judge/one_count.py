@@ -12,6 +12,7 @@ from harness.core.judge import growth, trend
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import per
 from harness.core.judge.moments import Series
+from harness.core.judge.slowing import slower_in_second_half
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.units import counted
 
@@ -45,7 +46,6 @@ UNITS_PER_STREAM = {"objects": 5, "blocks": 5}
 MAX_CACHE_ENTRIES = 4096.0
 # Share of its earlier rate that growth by one entry each keeps to the end, unlike a cache that fills up.
 MIN_LATE_RATE = 0.8
-MAX_CHANCE = 3.0  # standard deviations of two counts up to which they differ by chance
 MIN_LATE_CYCLES = 3  # cycles at the end that show growth which what came before hides
 STEEP = 0.5  # growth per connection, or event, that is too large for a warm-up
 # Driver → the sum whose units a cache would have one entry for.
@@ -97,7 +97,9 @@ def _assess_whole(one: Series, sensitivity: float, granted: Allowed) -> Assessed
     # A cache of one entry per stream grows like a leak until it is full, so the number of streams decides.
     served = math.fsum(one.column(entries))
     steep = found.total >= STEEP * served
-    slower = (steep and _tails_off(one, entries)) or _slower_in_second_half(one, entries)
+    slower = (steep and _tails_off(one, entries)) or slower_in_second_half(
+        one.levels, list(accumulate(one.column(entries), initial=0.0))
+    )
     if served >= MAX_CACHE_ENTRIES and not slower:
         return found
     if found.status != "leaking":
@@ -127,24 +129,6 @@ def _tails_off(one: Series, counted: str) -> bool:
     grown, amount = acted[-1]
     before = math.fsum(value for value, _ in acted[:-1]) / math.fsum(many for _, many in acted[:-1])
     return grown / amount < MIN_LATE_RATE * before
-
-
-def _slower_in_second_half(one: Series, counted: str) -> bool:
-    """Whether the second half of the driver added less per unit than the first, by more than chance.
-
-    The buffers of a JVM fill over thousands of streams and are collected now and then, so no single cycle shows that
-    they fill up: in simulation 9 of 300 such services were called leaking."""
-    column = list(accumulate(one.column(counted), initial=0.0))
-    half = column[-1] / 2
-    after = next(index for index, amount in enumerate(column) if amount >= half)
-    if after == 0:
-        return False
-    share = (half - column[after - 1]) / (column[after] - column[after - 1])
-    middle = one.levels[after - 1] + share * (one.levels[after] - one.levels[after - 1])
-    first, second = middle - one.levels[0], one.levels[-1] - middle
-    return second < MIN_LATE_RATE * first and first - second > MAX_CHANCE * math.sqrt(
-        max(0.0, first + second)
-    )
 
 
 def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
