@@ -184,7 +184,7 @@ FIRM = Assessed(LEAKING, 1.0, "grew in step", total=50.0, exposure=3000.0, rate=
 def test_growth_is_retained_once_no_release_can_have_been_missed(
     one: Assessed, seen: IdleEvidence, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retained, "idle_evidence", lambda *_: seen)
+    monkeypatch.setattr(retained, "idle_evidence", lambda *_, **__: seen)
     judged = retained.retained(
         replace(trial([]), retention=60.0), [Moment(Phase.LOAD, {FDS: 1.0}, {}, 5, 0, 0)], FDS, one
     )
@@ -196,7 +196,7 @@ def test_growth_is_retained_once_no_release_can_have_been_missed(
 def test_a_service_that_misses_departures_has_twelve_seconds_more(
     age: float, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retained, "idle_evidence", lambda *_: IdleEvidence(age, 0.0, 10.0, 0.0))
+    monkeypatch.setattr(retained, "idle_evidence", lambda *_, **__: IdleEvidence(age, 0.0, 10.0, 0.0))
     waits = Key("fds", "close-wait")
     found = [Moment(Phase.LOAD, {FDS: 9.0, waits: held}, {}, 5, 0, 0) for held in (0.0, 9.0)]
     assert retained.retained(replace(trial([]), retention=60.0), found, FDS, FIRM).status == status
