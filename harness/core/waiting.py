@@ -182,12 +182,15 @@ def _streams_before_wait(
 def _slower_in_second_half(trial: Trial, key: Key) -> bool:
     """Whether a count grew by less in the second half of the streams than in the first, by more than chance. Of 3,500
     tenants that connect by Zipf's law, the last tenth is seen after 30,000 streams."""
-    streams, levels = [0.0], [trial.initial.get(key, 0.0)]
+    streams, levels = list[float](), list[float]()
     for seen in trial.observations:
-        if key in seen.levels:
-            streams.append(streams[-1] + answered(seen.ledger))
-            levels.append(seen.levels[key])
-    return slower_in_second_half(levels, streams)
+        if key not in seen.levels:
+            continue
+        if seen.spec.phase is Phase.WARMUP:
+            streams, levels = [], []
+        streams.append((streams[-1] if streams else 0.0) + answered(seen.ledger))
+        levels.append(seen.levels[key])
+    return len(levels) > 1 and slower_in_second_half(levels, streams)
 
 
 def _fell(trial: Trial, key: Key) -> bool:

@@ -40,8 +40,8 @@ def served(answered: Sequence[int], levels: Sequence[float] = (), **ledger: Any)
     return trial([], observations=seen)
 
 
-@pytest.mark.parametrize(("last", "at"), [(6, 3), (7, None), (0, 3)])
-def test_a_service_stops_serving_where_two_of_a_hundred_are_answered(last: int, at: int | None) -> None:
+@pytest.mark.parametrize(("last", "at"), [(15, 3), (16, None), (0, 3)])
+def test_a_service_stops_serving_where_five_of_a_hundred_are_answered(last: int, at: int | None) -> None:
     limit = limit_of(served([300, 300, 300, last, last]))
     assert (limit and limit.cycle) == at
 

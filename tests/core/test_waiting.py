@@ -107,9 +107,21 @@ def test_uneven_growth_gets_more_streams_before_a_wait(
     assert waiting._streams_before_wait(trial([10.0] * 8), {FDS: one}, {}) == streams
     swept = trial([110.0, 210.0, 206.0, 306.0])
     assert waiting._streams_before_wait(swept, {FDS: one}, {}) == 3_200.0, "state of tenants does not fall"
-    assert waiting._streams_before_wait(trial([110.0, 210.0, 207.0, 306.0]), {FDS: one}, {}) == streams, (
+    assert waiting._streams_before_wait(trial([110.0, 107.0, 210.0, 306.0]), {FDS: one}, {}) == streams, (
         "jitter"
     )
+
+
+@pytest.mark.parametrize(
+    ("levels", "slower"),
+    [([110.0, 210.0, 290.0, 370.0], False), ([110.0, 210.0, 260.0, 320.0], True), ([400.0] * 4, True)],
+)
+def test_growth_that_slows_down_gets_still_more_streams_before_a_wait(
+    levels: list[float], slower: bool
+) -> None:
+    """After 10,000 streams the rate of 3,500 tenants had fallen to a third."""
+    one = Assessed("suspected", 1.0, "", 300.0, 2000.0, "connection")
+    assert (waiting._streams_before_wait(trial(levels), {FDS: one}, {}) == 20_000.0) is slower
 
 
 @pytest.mark.parametrize(
