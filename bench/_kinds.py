@@ -95,6 +95,7 @@ HEALTHY_MEMORY = (
     Kind("objects: cache of 2,000", cache(2000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("objects: cache of 4,000", cache(4000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("objects: 3,000 buffers of a JVM", reused(3e3, 3e3, 800.0), key=OBJECTS, runtime="jvm"),
+    Kind("objects: 60,000 of a JVM", reused(6e4, 2e3, 8e3), key=OBJECTS, runtime="jvm"),
     Kind("idle CPU ±0.5 %", idle_cpu(0.005), key=IDLE_CPU),
 )
 LEAKING_MEMORY = (
@@ -111,5 +112,7 @@ LEAKING_MEMORY = (
     Kind("1 object per 100", leak(0.01, base=counter(1.5, 4.0)), "connection", 0.01, key=OBJECTS),
     Kind("5 objects per connection of a JVM", leak(5.0, base=reused(3e3, 3e3, 800.0), clockwork=True), "connection",
          5.0, key=OBJECTS, runtime="jvm"),
+    Kind("40 objects per connection of a JVM", leak(40.0, base=reused(6e4, 2e3, 8e3), clockwork=True), "connection",
+         40.0, key=OBJECTS, runtime="jvm", longer=True),
     Kind("idle CPU 1 % per 1,000", busy(1e-5, 0.005), "connection", 1e-5, key=IDLE_CPU),
 )  # fmt: skip

@@ -227,7 +227,8 @@ _HEALTHY_MEMORY = (
     ),
     Kind("JIT warm-up of 2,000", compiled(60 * MIB, 2000), key=MEMORY, goal=LONG),
     Kind("objects: noise ±30, 2 a reading", shapes.counter(15.0, 2.0), key=OBJECTS),
-    Kind("objects: 60,000 of a JVM", shapes.reused(6e4, 2e3, 8e3), key=OBJECTS, runtime="jvm"),
+    Kind("objects: 12,000 of a JVM", shapes.reused(1.2e4, 1.5e3, 2.5e3), key=OBJECTS, runtime="jvm"),
+    Kind("objects: 900 buffers of a JVM", shapes.reused(900, 5e3, 300), key=OBJECTS, runtime="jvm"),
     Kind("objects: cache of 1,500", shapes.cache(1500, shapes.counter(1.5, 4.0)), key=OBJECTS),
 )
 _LEAKING_MEMORY = (
@@ -243,8 +244,10 @@ _LEAKING_MEMORY = (
          5e5, key=MEMORY, goal=LONG),
     Kind("3 objects per connection", shapes.leak(3.0, base=shapes.counter(1.5, 4.0), clockwork=True), "connection",
          3.0, key=OBJECTS),
-    Kind("40 objects per connection of a JVM", shapes.leak(40.0, base=shapes.reused(6e4, 2e3, 8e3), clockwork=True),
-         "connection", 40.0, key=OBJECTS, runtime="jvm", longer=True),
+    Kind("15 objects per connection of a JVM", shapes.leak(15.0, base=shapes.reused(1.2e4, 1.5e3, 2.5e3), clockwork=True),
+         "connection", 15.0, key=OBJECTS, runtime="jvm"),
+    Kind("2 objects per connection of a JVM", shapes.leak(2.0, base=shapes.reused(900, 5e3, 300), clockwork=True),
+         "connection", 2.0, key=OBJECTS, runtime="jvm"),
     Kind("1 object per 30", shapes.leak(1 / 30, base=shapes.counter(1.5, 4.0)), "connection", 1 / 30, key=OBJECTS),
 )  # fmt: skip
 
