@@ -80,6 +80,15 @@ def test_tenants_that_come_more_rarely_are_no_certain_leak(seed: int) -> None:
     assert judge(seen).outcome.value != "leaking"
 
 
+@pytest.mark.parametrize("seed", [340_000, 340_002, 340_007])
+def test_what_fills_beside_a_leak_is_in_its_interval(seed: int) -> None:
+    """Five objects for each stream of a JVM whose buffers fill as well were 5.3 (5.2 to 5.4)."""
+    seen, _ = _played("5 objects per connection of a JVM", seed)
+    rate = judge(seen).findings[0].rate
+    assert rate is not None
+    assert rate.low <= 5.0 <= rate.high
+
+
 def test_a_remainder_larger_than_a_pool_needs_no_second_load() -> None:
     seen, outcome = _played("1 per 10 beside a release after 2 s", 0)
     assert judge(seen).outcome.value == outcome

@@ -12,8 +12,9 @@ from harness.core.judge import growth, trend
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import per
 from harness.core.judge.moments import Series
-from harness.core.judge.slowing import slower_in_second_half
+from harness.core.judge.slowing import halves, slower_in_second_half
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
+from harness.core.stats.distributions import drawdown
 from harness.core.units import counted
 
 # Growth per reading that is normal: an interpreter or a C library maps an arena now and then. Of seven healthy
@@ -59,6 +60,35 @@ ENTRIES = {
 
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     """Apply the test of its metric to one series. Memory that a cache could hold is not certain yet."""
+    return _with_rate_of_second_half(one, _assess_one(one, sensitivity, granted))
+
+
+def _with_rate_of_second_half(one: Series, found: Assessed) -> Assessed:
+    """The result. Where the second half of the driver added less than the first, the interval includes its rate, and
+    that without what may still fill: as much as went away from the first half to the second. What falls now and then
+    may be in the level at either end.
+
+    Without this the intervals of leaks beside the buffers of a JVM contained the true rate in 75 to 83 % of the
+    runs."""
+    entries = ENTRIES.get(found.factor)
+    if found.status != "leaking" or entries is None or one.key.kind not in UNITS_PER_STREAM:
+        return found
+    amounts = list(accumulate(one.column(entries), initial=0.0))
+    if amounts[-1] <= 0:
+        return found
+    (first, second), half = halves(one.levels, amounts), amounts[-1] / 2
+    if first - second <= math.sqrt(max(0.0, first + second)):
+        return found
+    fall = drawdown(one.levels)
+    low, high = (
+        min(found.low, (second - (first - second) - fall) / half),
+        max(found.high, (second + fall) / half),
+    )
+    return replace(found, low=max(0.0, low), high=high, at_most=max(found.at_most, high))
+
+
+def _assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
+    """The same, with the interval of the whole series."""
     whole = _assess_whole(one, sensitivity, granted)
     late = _late(one) if whole.status == "undecided" and one.key.kind in UNITS_PER_STREAM else None
     if late is None:

@@ -77,13 +77,18 @@ def slower_in_second_half(levels: Sequence[float], amounts: Sequence[float]) -> 
 
     The buffers of a JVM fill over thousands of streams and are collected now and then, so no single cycle shows that
     they fill up: in simulation 9 of 300 such services were called leaking."""
-    half = (amounts[0] + amounts[-1]) / 2
-    after = next(index for index, amount in enumerate(amounts) if amount >= half)
-    if after == 0:
-        return False
-    share = (half - amounts[after - 1]) / (amounts[after] - amounts[after - 1])
-    middle = levels[after - 1] + share * (levels[after] - levels[after - 1])
-    first, second = middle - levels[0], levels[-1] - middle
+    first, second = halves(levels, amounts)
     return second < MIN_LAST_SHARE * first and first - second > MAX_CHANCE * math.sqrt(
         max(0.0, first + second)
     )
+
+
+def halves(levels: Sequence[float], amounts: Sequence[float]) -> tuple[float, float]:
+    """The growth during the first and the second half of the driver; the cycle that contains the middle is divided."""
+    half = (amounts[0] + amounts[-1]) / 2
+    after = next(index for index, amount in enumerate(amounts) if amount >= half)
+    if after == 0:
+        return 0.0, levels[-1] - levels[0]
+    share = (half - amounts[after - 1]) / (amounts[after] - amounts[after - 1])
+    middle = levels[after - 1] + share * (levels[after] - levels[after - 1])
+    return middle - levels[0], levels[-1] - middle
