@@ -80,6 +80,12 @@ def test_tenants_that_come_more_rarely_are_no_certain_leak(seed: int) -> None:
     assert judge(seen).outcome.value != "leaking"
 
 
+def test_one_load_without_growth_is_no_pass() -> None:
+    """Its 9,851 streams added nothing, because the rate of that load was drawn near zero; the others left 0.1 each."""
+    seen, _ = _played("1 per 10, varying (gamma 1)", 400_050)
+    assert judge(seen).outcome.value != "bounded"
+
+
 @pytest.mark.parametrize("seed", [340_000, 340_002])
 def test_what_fills_beside_a_leak_is_in_its_interval(seed: int) -> None:
     """Five objects for each stream of a JVM whose buffers fill as well were 5.3 (5.2 to 5.4)."""
