@@ -63,8 +63,8 @@ def counts_certified(trial: Trial, goal: Goal, results: Mapping[Key, Assessed]) 
 
 def _paused_in_one_load(trial: Trial, key: Key, result: Assessed) -> bool:
     """Whether a count that had grown has been still in one load only. A single load does not show that growth has
-    ended, however large it is: where the rate differs from load to load, it may just have been low. One leak of 0.1 per
-    stream passed in 60 runs, whose last load of 9,851 streams added nothing."""
+    ended, however large it is: where the rate differs from load to load, it may just have been low. In simulation one
+    of 60 leaks of 0.1 per stream passed, because its last load, of 9,851 streams, added nothing."""
     if result.total < MIN_GROWTH or result.release or result.per_burst:
         return False
     _, _, largest = poisson_interval(result.total, max(1.0, result.exposure))

@@ -9,9 +9,8 @@ from harness.core.units import counted, duration_text
 from harness.core.warm_up import MAX_WARMUP, MIN_WARMUP
 
 SETTLE_TIME = 2.0  # seconds that settling takes in a cycle, about
-WAIT_BESIDE = (
-    30.0  # seconds that a leak takes beside the wait for the retention time: its cycles, and settling
-)
+# Seconds that a leak takes beside the wait for the retention time: its cycles, and settling.
+WAIT_BESIDE = 30.0
 PACE = 800.0  # connections per second of a small server, assumed before the first cycle
 
 

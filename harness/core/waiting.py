@@ -46,7 +46,7 @@ MAX_IDLE_CORES_FOR_SEARCH = 0.15  # cores that an idle service may use for a sea
 REQUEST_EVERY = 10.0  # seconds between two requests to a service that releases only when one comes
 MAX_WAIT_LOST = 15.0  # seconds of a wait that slow growth may lose for another load
 RELEASE_OVER_FACTOR = 1.25  # times the duration of the last release, after which no further fall is expected
-# Share of a wait, at its end, in which a count must have fallen for the wait to continue after the retention time.
+# The last quarter of a wait: if a count fell within it, the wait goes on after the retention time.
 RECENT_SHARE = 0.25
 MIN_WATCH_SECONDS = 28.0  # seconds after which half of a release within a minute has happened
 
@@ -180,8 +180,8 @@ def _streams_before_wait(
 
 
 def _slower_in_second_half(trial: Trial, key: Key) -> bool:
-    """Whether a count grew by less in the second half of the streams than in the first, by more than chance. Of 3,500
-    tenants that connect by Zipf's law, the last tenth is seen after 30,000 streams."""
+    """Whether a count grew by less in the second half of the streams than in the first, by more than chance. State for
+    3,500 tenants that connect by Zipf's law grew by 0.34 per stream at first, and by 0.12 after 10,000 streams."""
     streams, levels = list[float](), list[float]()
     for seen in trial.observations:
         if key not in seen.levels:

@@ -24,6 +24,7 @@ from harness.core.quote import plain
 from harness.core.record import Trial
 from harness.core.units import bytes_text, counted
 from harness.core.verdict import Bound, Exhaustion, Finding, Outcome, Verdict, Waiting
+from harness.report.bound_facts import bounds_fact
 from harness.report.fact_lines import MAX_FACT, Fact, Facts
 from harness.report.log import causes, failures_before, log_tail
 from harness.report.nouns import (
@@ -41,14 +42,7 @@ from harness.report.place_facts import holder_fact, place, relative, unplaced_fa
 from harness.report.words import METRIC_WORD, about, number, span
 
 MIN_SECONDS = 0.05  # seconds: less would be shown as 0.0 s
-WITH_TOTAL = ("fds", "processes")  # metrics whose kinds are a part of their total
 MAX_ALSO = 4  # findings beside the first that are named
-# The order of bounds. Classes of descriptors are bounded by their total; other metrics follow in their own order.
-FIRST_BOUNDS = (
-    ("fds", ""), ("threads", ""), ("processes", ""), ("tasks", "asyncio-task"), ("tasks", "goroutine"),
-    ("tasks", "handle"), ("memory", "objects"), ("memory", "heap-bytes"), ("memory", "external-bytes"),
-    ("memory", "anonymous"),
-)  # fmt: skip
 # A metric at the start of a clause. A semicolon is between two.
 _KEY = re.compile(rf"(?:^|(?<=; ))(?:{'|'.join(METRIC_WORD)})(?:/[^\s:]{{1,100}}(?::\d{{1,5}})?)?(?=:? )")
 # A metric with its kind within a sentence of the judge's own.
@@ -76,7 +70,11 @@ def facts_of(trial: Trial, *, report: str = "", root: str = "", rest: str = "in 
     if verdict.outcome in (Outcome.LEAKING, Outcome.CRASHED, Outcome.STALLED, Outcome.OVER_CEILING):
         rows += _of_a_fault(trial, verdict, first, found, root, rest)
     elif verdict.outcome is Outcome.BOUNDED:
-        rows += [_evidence(trial, _main_bound(verdict), found), _bounds(verdict), _also_bounded(verdict)]
+        rows += [
+            _evidence(trial, _main_bound(verdict), found),
+            bounds_fact(verdict, _main_bound(verdict)),
+            _also_bounded(verdict),
+        ]
         rows.append(unread_fact(trial))  # what it keeps inside itself was not seen
     elif trial.observations:
         rows += [
@@ -267,54 +265,6 @@ def _reached(exhausts: Exhaustion) -> str:
     # A forecast of less than a second is not worth a number.
     soon = f", {about(seconds)} at the pace of this load" if seconds and seconds >= 1 else ""
     return f"{ceiling} after {more}{soon}"
-
-
-def _bounds(verdict: Verdict) -> Fact | None:
-    """The bounds of all metrics but that of the headline, per stream and per hour."""
-    main = _main_bound(verdict)
-    shown = sorted(
-        (
-            bound
-            for bound in verdict.bounds
-            if bound is not main
-            and bound.status != "observed"
-            and bound.scope == "after-disconnect"
-            and not (bound.kind and bound.metric in WITH_TOTAL)
-        ),
-        key=_bound_order,
-    )
-    per_stream = _amounts([bound for bound in shown if bound.per_stream])
-    per_hour = _amounts([bound for bound in shown if not bound.per_stream])
-    # The unit stands first, so that it is legible where a long line is cut; "at most", because "112 descriptors per
-    # hour" reads as growth that was measured.
-    parts = [
-        f"per {driver(main.unit) if main else 'connection'} at most {per_stream}" if per_stream else "",
-        f"per hour at most {per_hour}" if per_hour else "",
-    ]
-    return Fact("bounds", "; ".join(filter(None, parts))) if any(parts) else None
-
-
-def _bound_order(bound: Bound) -> int:
-    key = (bound.metric, bound.kind)
-    return FIRST_BOUNDS.index(key) if key in FIRST_BOUNDS else len(FIRST_BOUNDS)
-
-
-def _amounts(bounds: Sequence[Bound]) -> str:
-    """``0.0009 threads or processes, 0.0011 objects``: an amount that several counts share is written once."""
-    groups: list[list[str]] = []
-    for bound in bounds:
-        amount, _, name = quantity(bound.metric, bound.kind, bound.at_most).partition(" ")
-        if groups and groups[-1][0] == amount and not in_bytes(bound.metric, bound.kind):
-            groups[-1].append(name)
-        else:
-            groups.append([amount, name])
-    return ", ".join(f"{amount} {_either(names)}" for amount, *names in groups)
-
-
-def _either(names: Sequence[str]) -> str:
-    """``threads, processes or handles``."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _also_bounded(verdict: Verdict) -> Fact | None:

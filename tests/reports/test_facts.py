@@ -15,6 +15,7 @@ from harness.core.note import Note, NoteKind
 from harness.core.record import About, ExitInfo, Place, Places, Trial
 from harness.core.verdict import Bound, Finding, Outcome, Rate, Verdict, Waiting
 from harness.report import facts
+from harness.report.bound_facts import bounds_fact
 from harness.report.evidence import charts
 from harness.report.fact_lines import Fact, Facts
 from harness.report.facts import facts_of, headline, idle_growth
@@ -411,13 +412,15 @@ def test_bounds_of_every_metric_are_reported_per_stream_and_per_hour() -> None:
         bound("memory", "heap-bytes", 1e3, "hour", status="observed"), bound("threads", "", 2.0, "hour"),
         bound("processes", "", 2.0, "hour"), bound("idle-cpu", "", 0.01, "hour"), bound("fds", "file", 2.0, "hour"),
     ))  # fmt: skip
-    found = facts._bounds(verdict)
+    main = facts._main_bound(verdict)
+    assert main is verdict.bounds[0]
+    found = bounds_fact(verdict, main)
     assert found is not None
     assert found.text == (
         "per answered stream at most 0.002 threads or processes, 0.50 objects, 5.00 memory mappings; "
         "per hour at most 2.00 descriptors, threads or processes, 1 MB anonymous memory, 0.01 cores of idle CPU"
     )
-    assert facts._bounds(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:1])) is None
+    assert bounds_fact(Verdict(Outcome.BOUNDED, "", bounds=verdict.bounds[:1]), main) is None
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,6 @@ MIN_UNITS = 16.0  # of growth before the limit
 TIE_SHARE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 # Steps of TIE_SHARE by which a rate may differ from a whole number if only one cycle shows it.
 MAX_ROUGHNESS = 3
-MIN_READINGS_BEFORE = (
-    3  # readings before a load that was cut off: of two loads, or of one and of the level before it
-)
 MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
 REFUSED = "connections were refused"
 NO_ANSWER = "no stream was answered any more"

@@ -108,7 +108,7 @@ def _assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
 
 def _late(one: Series) -> Series | None:
     """The last cycles with half of the streams, and as many as a cache has entries, if they have grown by STEEP for
-    each; else None. The noise of a JVM hides what fewer streams leave: 3 of 50 simulated leaks of 10 objects each
+    each; else None. The noise of a JVM hides what fewer streams leave: 3 of 40 simulated leaks of 10 objects each
     passed."""
     served, enough = 0.0, max(MAX_CACHE_ENTRIES, math.fsum(one.column("answered")) / 2)
     for span in range(len(one.spans) - 1, 0, -1):

@@ -84,7 +84,8 @@ def slower_in_second_half(levels: Sequence[float], amounts: Sequence[float]) -> 
 
 
 def halves(levels: Sequence[float], amounts: Sequence[float]) -> tuple[float, float]:
-    """The growth during the first and the second half of the driver; the cycle that contains the middle is divided."""
+    """The growth during the first and the second half of the driver. The cycle that contains the middle is divided: it
+    may be the largest by far, and followed by controls only."""
     half = (amounts[0] + amounts[-1]) / 2
     after = next(index for index, amount in enumerate(amounts) if amount >= half)
     if after == 0:

@@ -19,6 +19,7 @@ from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.diagnose import MAX_TIE, MIN_ADVANTAGE
 from harness.core.judge.moments import DRIVERS, Series
 from harness.core.judge.rates import NORMAL_95, beside_readings
+from harness.core.judge.slowing import halves
 from harness.core.judge.tested_series import MIN_GROWTH, SLOW_POOL
 from harness.core.stats.distributions import drawdown, isotonic, median, student95
 from harness.core.stats.linear import Line, line
@@ -318,15 +319,12 @@ def _since_last_move(levels: Sequence[float], clients: Sequence[float], floor: f
 
 
 def _continues(levels: Sequence[float], column: Sequence[float], rate: float) -> bool:
-    """Whether the second half of the driver has at least half of its share of the growth. The cycle that contains the
-    middle is divided: it may be the largest by far, and followed by controls only."""
+    """Whether the second half of the driver has at least half of its share of the growth."""
     half = column[-1] / 2
-    after = next(index for index, amount in enumerate(column) if amount >= half)
-    if half <= 0 or after == 0:
+    if half <= 0:
         return False
-    share = (half - column[after - 1]) / (column[after] - column[after - 1])
-    middle = levels[after - 1] + share * (levels[after] - levels[after - 1])
-    return levels[-1] - middle >= MIN_LATE_SHARE * rate * half
+    _, late = halves(levels, column)
+    return late >= MIN_LATE_SHARE * rate * half
 
 
 def _no_other_cause(
