@@ -34,6 +34,10 @@ from harness.core.segments import segments
 MIN_IDLE_CPU_RISE = 0.05  # cores: the idle service then works for what it retains
 # Share of the growth of one class of descriptors, without clients, by which all descriptors must have grown.
 MIN_SHARE_OF_TOTAL = 0.5
+# Mappings that each unit of another count must have brought to be part of the same leak: a thread brings a stack and a
+# guard page, a buffer its own mapping. An allocator maps what it needs by the megabyte, so a few mappings beside
+# thousands of tasks or objects (7 beside 3,900 goroutines, tests/sabotage) are memory, which is a metric of its own.
+MIN_MAPPINGS_EACH = 0.5
 CAPPED = ("fds", "threads", "processes", "tasks", "broker-peers")  # resources with a limit
 # Metrics that must return to the same integer for a pass; the others matter only when they grow.
 CERTIFIED = frozenset({"fds", "threads", "processes", "tasks", "broker-peers"})
@@ -202,6 +206,8 @@ def find_correlated_growth(
             ):
                 continue
             share = one.total / lead.total if lead.total > 0 else 0.0
+            if key.metric == "mappings" and share < MIN_MAPPINGS_EACH:
+                continue
             unexplained = math.fsum(abs(b - share * a) for a, b in zip(led, grown, strict=True))
             if share > 0 and unexplained <= MAX_UNEXPLAINED * one.total:
                 rate, low, high = (
