@@ -10,14 +10,13 @@ from harness.core.cycle import Phase
 from harness.core.design import Goal
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.bounded_growth import BOUND_MARGIN
-from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.runtime_threads import runs_threads
 from harness.core.judge.tested_series import MIN_GROWTH
 from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.stats.distributions import poisson_interval
+from harness.core.stats.distributions import NO_GROWTH, poisson_interval
 from harness.core.time_left import any_late_release
 
 MIN_STILL_LOADS = 2  # loads without growth after which growth has ended

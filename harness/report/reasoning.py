@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 from harness.core.judge import connected_findings
 from harness.core.judge.assessed import Assessed
-from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.counts import assess_counts
 from harness.core.judge.hold_readings import holds, settled_readings
 from harness.core.judge.memory import MEMORY
@@ -17,6 +16,7 @@ from harness.core.judge.moments import DRIVERS, Series, moments, series
 from harness.core.judge.while_connected import all_grown, certain, open_growth
 from harness.core.metric import Key, rank
 from harness.core.record import Trial
+from harness.core.stats.distributions import NO_GROWTH
 from harness.core.units import counted
 from harness.report.nouns import in_bytes, noun, plural, quantity
 from harness.report.words import number, size, span

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
-from harness.core.judge import counts, one_count, retained, runtime_threads
+from harness.core.judge import idle_work, one_count, retained, runtime_threads
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, moments
@@ -120,21 +120,13 @@ def test_an_entry_of_a_cache_is_at_least_half_an_object(each: float, cache: bool
 def test_work_for_what_is_held_is_a_twentieth_of_a_core(cores: float, status: str, growing: bool) -> None:
     cached = Assessed(OPEN, 1.0, "grew; a cache would too", total=900, rate=1.0, growing=True, cache=True)
     cpu = Assessed(OPEN if growing else LEAKING, 1.0, "", total=cores, growing=growing)
-    found = counts.rule_out_cache_by_idle_cpu({OBJECTS: cached, CPU: cpu})
+    found = idle_work.rule_out_cache({OBJECTS: cached, CPU: cpu})
     assert found[OBJECTS].status == status
     assert found[CPU] == cpu
-    still = counts.rule_out_cache_by_idle_cpu(
-        {OBJECTS: cached, CPU: replace(cpu, status=PASS, growing=False)}
-    )
+    still = idle_work.rule_out_cache({OBJECTS: cached, CPU: replace(cpu, status=PASS, growing=False)})
     assert still[OBJECTS] == cached
-    assert (
-        counts.rule_out_cache_by_idle_cpu({OBJECTS: replace(cached, cache=False), CPU: cpu})[OBJECTS].status
-        == OPEN
-    )
-    assert (
-        counts.rule_out_cache_by_idle_cpu({OBJECTS: replace(cached, rate=0.0), CPU: cpu})[OBJECTS].status
-        == OPEN
-    )
+    assert idle_work.rule_out_cache({OBJECTS: replace(cached, cache=False), CPU: cpu})[OBJECTS].status == OPEN
+    assert idle_work.rule_out_cache({OBJECTS: replace(cached, rate=0.0), CPU: cpu})[OBJECTS].status == OPEN
 
 
 @pytest.mark.parametrize(

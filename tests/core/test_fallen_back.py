@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,10 @@ from harness.core.cycle import Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.fallen_back import fallen_back
 from harness.core.judge.moment import Moment
-from tests.core.series import FDS
+from harness.core.metric import Key
+from tests.core.series import FDS, OBJECTS
+
+CPU, HEAP = Key("idle-cpu"), Key("memory", "heap-bytes")
 
 OPEN = Assessed("undecided", 0.05, "noise of ±240", 900.0, 9_000.0, growing=True)
 
@@ -50,6 +54,29 @@ def test_one_low_level_late_bounds_what_can_have_leaked() -> None:
 )
 def test_other_levels_are_no_bound(levels: list[float], why: str) -> None:
     assert fallen_back(moments(levels), FDS, OPEN, 0.001) is OPEN, why
+
+
+@pytest.mark.parametrize(
+    ("key", "left", "status"),
+    [
+        (CPU, 0.35, "undecided"),  # cores after 9,000 streams: four times the smallest leak of 1 % per 1,000
+        (CPU, 0.02, "bounded"),
+        (OBJECTS, 40.0, "bounded"),  # the smallest leak of objects is ten times that of descriptors
+        (OBJECTS, 400.0, "undecided"),
+        (HEAP, 600_000.0, "bounded"),  # bytes: 67 per stream, of 128
+        (HEAP, 1_300_000.0, "undecided"),
+        (HEAP, 4_096.0, "bounded"),  # three pages, where three bytes had been the bound
+    ],
+)
+def test_a_low_level_is_compared_with_the_smallest_leak_of_its_own_metric(
+    key: Key, left: float, status: str
+) -> None:
+    """Taken for cores, a sensitivity of 1 per 1,000 let 0.35 cores after 4,946 streams pass."""
+    levels = (500 * left, 400 * left, left, 450 * left)
+    seen = [
+        replace(one, levels={key: level}) for one, level in zip(moments(levels), (0.0, *levels), strict=False)
+    ]
+    assert fallen_back(seen, key, OPEN, 0.001).status == status
 
 
 def test_without_a_level_before_the_first_client_nothing_is_known() -> None:

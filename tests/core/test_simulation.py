@@ -56,7 +56,10 @@ def test_a_late_release_is_retained_for_its_time_and_then_freed(seconds: float) 
     assert grown(again, low) == 300, "the second cohort is one of its own"
 
 
-TRACES = [*(Path(_kinds.__file__).parent / "traces").glob("*.json"), *_kinds_held_back.TRACES_HELD_BACK.glob("*.json")]
+TRACES = [
+    *(Path(_kinds.__file__).parent / "traces").glob("*.json"),
+    *_kinds_held_back.TRACES_HELD_BACK.glob("*.json"),
+]
 
 
 @pytest.mark.parametrize("trace", TRACES, ids=lambda path: path.stem)

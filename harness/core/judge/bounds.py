@@ -13,13 +13,12 @@ from harness.core.judge.moment import Moment
 from harness.core.judge.moments import level_of, split_warmup
 from harness.core.judge.one_count import FLOOR
 from harness.core.metric import EXACT_MEMORY_KINDS, Judged, Key
-from harness.core.stats.distributions import drawdown, poisson_interval
+from harness.core.stats.distributions import NO_GROWTH, drawdown, poisson_interval
 from harness.core.units import counted, six_digits
 from harness.core.verdict import Bound
 
 SECONDS_PER_HOUR = 3600.0
 MIN_SPAN = 1e-3  # seconds between readings, below which they bound nothing per hour
-NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
 MIN_POOL = 3.0  # units retained for good from which on a pool is mentioned
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from harness.core import design
 from harness.core.cycle import Ledger, Phase
 from harness.core.judge.assessed import Assessed
-from harness.core.judge.bounds import NO_GROWTH
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.diagnose import growth_text, per
 from harness.core.judge.following import only_follows
@@ -20,6 +19,7 @@ from harness.core.judge.unnoticed import premature, settle_for, slowest_close
 from harness.core.metric import Key, rank
 from harness.core.note import NoteKind, of_kind
 from harness.core.record import Trial
+from harness.core.stats.distributions import NO_GROWTH
 from harness.core.units import counted, duration_text
 from harness.core.verdict import Waiting
 

@@ -17,6 +17,7 @@ from harness.core.judge.following import (
     without_brought_objects,
     without_pooled_objects,
 )
+from harness.core.judge.idle_work import beside_growth, rule_out_cache
 from harness.core.judge.limit import limited
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, keys, level_of, moments, series
@@ -31,7 +32,6 @@ from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import segments
 
-MIN_IDLE_CPU_RISE = 0.05  # cores: the idle service then works for what it retains
 # Share of the growth of one class of descriptors, without clients, by which all descriptors must have grown.
 MIN_SHARE_OF_TOTAL = 0.5
 # Mappings that each unit of another count must have brought to be part of the same leak: a thread brings a stack and a
@@ -61,7 +61,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
             results[key] = bound_runtime_threads(trial, key, result, rises, one.peak)
     # First the results of single counts are related to each other, then each is checked for late releases. The order
     # matters: a count that grew in step with a certain one must be known before its release is judged.
-    results = rule_out_cache_by_idle_cpu(results)
+    results = rule_out_cache(results)
     capped = limited(
         trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
     )
@@ -78,7 +78,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     kept = without_changed_states(kept, read)
     kept = without_brought_objects(unserved(followed(seen, kept, FLOOR), capped), seen)
     kept = without_pooled_objects(kept)
-    return covered(without_brought_mappings(kept, seen))
+    return beside_growth(covered(without_brought_mappings(kept, seen)), seen)
 
 
 def without_changed_states(
@@ -152,24 +152,6 @@ def covered(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
         )
 
     return {key: of(key, one) for key, one in results.items()}
-
-
-def rule_out_cache_by_idle_cpu(results: Mapping[Key, Assessed]) -> dict[Key, Assessed]:
-    """Memory that a cache could hold is a leak if the idle service uses more CPU the more it retains: a service does no
-    work for the entries of a cache."""
-    cpu = results.get(Key("idle-cpu"))
-    busy = cpu is not None and cpu.total >= MIN_IDLE_CPU_RISE and (cpu.growing or cpu.status == "leaking")
-    return {
-        key: replace(one, status="leaking", growing=False, cache="", why=_worked(one.cache, cpu))
-        if busy and one.cache and one.rate > 0
-        else one
-        for key, one in results.items()
-    }
-
-
-def _worked(growth: str, cpu: Assessed | None) -> str:
-    cores = f"{cpu.total:.2g}" if cpu else "0"
-    return f"{growth}; idle CPU rose by {cores} cores with it, so it is not a cache"
 
 
 def _cap_at_leader(part: Assessed, leader: Assessed | None) -> Assessed:

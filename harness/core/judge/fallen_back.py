@@ -14,6 +14,7 @@ from itertools import pairwise
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import level_of
+from harness.core.judge.one_count import smallest_leak, unit_of
 from harness.core.metric import Key
 from harness.core.stats.distributions import poisson_interval
 from harness.core.units import counted
@@ -25,7 +26,7 @@ NEW_GROWTH_FACTOR = 1.25
 
 
 def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: float) -> Assessed:
-    """The result, ``bounded`` where a low reading excludes a leak of ``sensitivity`` units per answered stream (95 %).
+    """The result, ``bounded`` where a low reading excludes the smallest leak that must be found (95 %).
 
     found: the moments of one process, from before its first client on.
     """
@@ -40,13 +41,13 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
     if len(read) < 2 or read[0][0] is not found[0]:
         return one
     # The latest readings come first: the more streams were answered, the stronger is the bound of a low level.
-    start = read[0][1]
+    start, unit = read[0][1], unit_of(key)
     for index in range(len(read) - 1, 0, -1):
         moment, level = read[index]
         exposure = moment.done.get("answered", 0.0)
         if exposure <= 0:
             break
-        _, _, high = poisson_interval(max(0.0, level - start), exposure)
+        high = unit * poisson_interval(max(0.0, level - start) / unit, exposure)[2]
         highest = max(level for _, level in read[:index]) - start
         later = max((level for _, level in read[index + 1 :]), default=start) - start
         # A leak that began late also starts from a low level. Its levels after later loads only rise.
@@ -58,7 +59,7 @@ def fallen_back(found: Sequence[Moment], key: Key, one: Assessed, sensitivity: f
             and all(low <= up for low, up in pairwise(rest))
             and rest[-1] > rest[0]
         )
-        if high <= sensitivity and later <= NEW_GROWTH_FACTOR * highest and not climbs:
+        if high <= smallest_leak(key, sensitivity) and later <= NEW_GROWTH_FACTOR * highest and not climbs:
             streams = counted(exposure, "answered stream", "g")
             why = f"fell back to {level - start:g} above the level before the first client after {streams}"
             return replace(one, status="bounded", at_most=high, why=why, growing=False)

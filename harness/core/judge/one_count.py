@@ -58,6 +58,24 @@ ENTRIES = {
 }
 
 
+def smallest_leak(key: Key, sensitivity: float) -> float:
+    """The smallest leak that must be found: units of the key per answered stream. sensitivity: of descriptors, threads
+    and the like; objects come by the ten, bytes by the hundred thousand, and CPU time by a hundredth of a core."""
+    return sensitivity * SMALLEST_LEAK.get(name_of(key), 1.0)
+
+
+def unit_of(key: Key) -> float:
+    """The amount that stands for one where a count is treated as a number of units: one of what is counted. Bytes and
+    CPU time have no units of their own, so what their readings scatter by stands for one."""
+    name = name_of(key)
+    return 1.0 if name in UNITS_PER_STREAM else FLOOR.get(name, 1.0)
+
+
+def name_of(key: Key) -> str:
+    """The name by which the noise and the smallest leak of a count are known."""
+    return key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+
+
 def assess_one(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     """Apply the test of its metric to one series. Memory that a cache could hold is not certain yet."""
     return _with_rate_of_second_half(one, _assess_one(one, sensitivity, granted))
@@ -163,11 +181,11 @@ def _tails_off(one: Series, counted: str) -> bool:
 
 def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     key = one.key
-    name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+    name = name_of(key)
     if name in UNITS_PER_STREAM:
         return trend.assess_moving(
             replace(one, peak=one.peak * UNITS_PER_STREAM[name]),
-            sensitivity=sensitivity * SMALLEST_LEAK[name],
+            sensitivity=smallest_leak(key, sensitivity),
             allowed=granted,
             floor=FLOOR[name],
             least=MIN_GROWTH_OF[name],
@@ -176,7 +194,7 @@ def _tested(one: Series, sensitivity: float, granted: Allowed) -> Assessed:
     if name in FLOOR:
         return trend.assess(
             one,
-            sensitivity=sensitivity * SMALLEST_LEAK[name],
+            sensitivity=smallest_leak(key, sensitivity),
             allowed=granted,
             floor=FLOOR[name],
             least=MIN_GROWTH_OF[name],

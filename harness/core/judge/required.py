@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from harness.core import design
 from harness.core.cycle import Phase
-from harness.core.judge.bounds import NO_GROWTH, SECONDS_PER_HOUR, seconds_seen
+from harness.core.judge.bounds import SECONDS_PER_HOUR, seconds_seen
 from harness.core.judge.caveat import SETTLING, Caveat, time_option
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import answered
 from harness.core.metric import Judged, Key
 from harness.core.record import Trial
+from harness.core.stats.distributions import NO_GROWTH
 from harness.core.units import bytes_text, duration_text
 from harness.core.verdict import Bound
 

@@ -23,6 +23,9 @@ from harness.core.judge.one_count import (
     SMALLEST_LEAK,
     UNITS_PER_STREAM,
     allowed,
+    name_of,
+    smallest_leak,
+    unit_of,
     until_full,
 )
 from harness.core.judge.rates import interval
@@ -46,6 +49,7 @@ from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unnoticed import unnoticed
 from harness.core.metric import EXACT_MEMORY_KINDS, Key
 from harness.core.record import Trial
+from harness.core.stats.distributions import NO_GROWTH
 from harness.core.units import bytes_text
 
 # Units left per answered stream after the first full release that are more than a warm-up. Node's heap keeps 170 bytes
@@ -70,7 +74,7 @@ def retained(trial: Trial, found: Sequence[Moment], key: Key, one: Assessed) -> 
     if retention <= 0 or one.status == "bounded":
         return one
     readable, levels = _read(found, key)
-    name = key.kind if key.kind in EXACT_MEMORY_KINDS else key.metric
+    name = name_of(key)
     noise = FLOOR.get(name, 1.0)
     least, close = least_release(key), MAX_WARM_UP_SHARE if name in FLOOR else 0.0
     moved = trial.target.runtime == "jvm" and key.kind in EXACT_MEMORY_KINDS
@@ -231,12 +235,13 @@ def _after_release(
     total = left[-1] - left[0]
     if streams <= 0:
         return open_
-    noisy = inside or key.metric == "idle-cpu"
-    fine = trial.sensitivity * SMALLEST_LEAK.get(key.kind if inside else key.metric, 0.0) * streams
+    noisy = name_of(key) in SMALLEST_LEAK
+    asked = smallest_leak(key, trial.sensitivity)
+    fine = asked * streams if noisy else 0.0
     unsure = at[-1].unsure.get(key, 0.0)
-    if total <= max(FLOOR.get(key.kind, 1.0), MAX_WARM_UP_SHARE * seen.fallen if noisy else 0.0, fine):
-        at_most = (3.0 + max(0.0, total) + unsure) / streams
-        enough = at_most <= trial.sensitivity * SMALLEST_LEAK.get(key.kind, 1.0) or (inside and not unsure)
+    if total <= max(FLOOR.get(name_of(key), 1.0), MAX_WARM_UP_SHARE * seen.fallen if noisy else 0.0, fine):
+        at_most = (NO_GROWTH * unit_of(key) + max(0.0, total) + unsure) / streams
+        enough = at_most <= asked or (inside and not unsure)
         rest_text = f"at most {_amount(key, unsure)} was left" if unsure else "nothing was left"
         why = f"{release}; {rest_text} of {streams:,.0f} answered streams"
         return Assessed(
@@ -255,7 +260,7 @@ def _after_release(
     rate, low, high = interval(rest.increments, rest.column(factor))
     others = "the rest was " if seen.release.over else ""
     why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{release}"
-    name = key.kind if inside else key.metric
+    name = name_of(key)
     least = (
         MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
     )

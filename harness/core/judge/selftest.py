@@ -20,7 +20,7 @@ from harness.core.design import Goal
 from harness.core.judge.counts import CERTIFIED
 from harness.core.judge.memory import ASKED, MEMORY, counted_inside
 from harness.core.judge.moments import moments
-from harness.core.judge.one_count import SMALLEST_LEAK
+from harness.core.judge.one_count import smallest_leak
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.plan import Stop, next_step
@@ -88,7 +88,7 @@ def claims(trial: Trial) -> dict[Key, float]:
     wanted = {key: trial.sensitivity for key in sorted(keys) if key.metric in CERTIFIED and not key.kind}
     objects = Key("memory", "objects")
     if objects in keys:
-        wanted[objects] = SMALLEST_LEAK["objects"] * trial.sensitivity
+        wanted[objects] = smallest_leak(objects, trial.sensitivity)
     elif MEMORY in keys and not counted_inside(found):
         bounds = (trial.verdict or judge(trial)).bounds
         if any(

@@ -6,6 +6,8 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+NO_GROWTH = 3.0  # the rule of three: no growth over M streams bounds the rate at 3 / M (95 %)
+
 
 def median(values: Sequence[float]) -> float:
     """The middle value; raises ValueError for an empty sequence."""
