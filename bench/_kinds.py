@@ -95,6 +95,12 @@ HEALTHY_MEMORY = (
     Kind("objects: cache of 2,000", cache(2000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("objects: cache of 4,000", cache(4000, counter(1.5, 4.0)), key=OBJECTS),
     Kind("objects: 3,000 buffers of a JVM", reused(3e3, 3e3, 800.0), key=OBJECTS, runtime="jvm"),
+    Kind(
+        "objects: 3,000 of a JVM, some collected alone",
+        reused(3e3, 3e3, 800.0, 0.8),
+        key=OBJECTS,
+        runtime="jvm",
+    ),
     Kind("objects: 60,000 of a JVM", reused(6e4, 2e3, 8e3), key=OBJECTS, runtime="jvm"),
     Kind("idle CPU ±0.5 %", idle_cpu(0.005), key=IDLE_CPU),
 )

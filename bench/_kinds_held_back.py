@@ -228,6 +228,12 @@ _HEALTHY_MEMORY = (
     Kind("JIT warm-up of 2,000", compiled(60 * MIB, 2000), key=MEMORY, goal=LONG),
     Kind("objects: noise ±30, 2 a reading", shapes.counter(15.0, 2.0), key=OBJECTS),
     Kind("objects: 12,000 of a JVM", shapes.reused(1.2e4, 1.5e3, 2.5e3), key=OBJECTS, runtime="jvm"),
+    Kind(
+        "objects: 12,000 of a JVM, some collected alone",
+        shapes.reused(1.2e4, 1.5e3, 2.5e3, 0.9),
+        key=OBJECTS,
+        runtime="jvm",
+    ),
     Kind("objects: 900 buffers of a JVM", shapes.reused(900, 5e3, 300), key=OBJECTS, runtime="jvm"),
     Kind("objects: cache of 1,500", shapes.cache(1500, shapes.counter(1.5, 4.0)), key=OBJECTS),
 )

@@ -166,10 +166,10 @@ def counter(noise: float, per_reading: float) -> Make:
     return make
 
 
-def reused(size: float, streams: float, buffers: float) -> Make:
+def reused(size: float, streams: float, buffers: float, alone: float = 0.0) -> Make:
     """Live objects of a JVM: its pools and caches fill over a number of streams, and a large load needs buffers that
     are collected when a few streams use them again (Jetty: 3,000 over 3,000 streams, and 120 to 2,300 after loads of
-    1,000 to 10,000)."""
+    1,000 to 10,000). alone: the chance that they are collected before the next reading if no client comes."""
 
     def make(rng: random.Random) -> Level:
         held = [0.0]
@@ -177,7 +177,7 @@ def reused(size: float, streams: float, buffers: float) -> Make:
         def level(did: CycleSums, rng: random.Random) -> float:
             if did.connections >= 500:
                 held[0] = max(held[0], rng.expovariate(1 / buffers))
-            elif did.connections:
+            elif did.connections or rng.random() < alone:
                 held[0] *= rng.uniform(0.0, 0.3)
             return 100_000.0 + round(size * (1 - math.exp(-did.total / streams)) + held[0])
 
