@@ -70,6 +70,7 @@ class Ledger:
     unanswered: the request was sent, and no response head arrived until the client disconnected.
     The others never connected, were cancelled, or met something that is not HTTP.
     answered is None in a record of an older harness. answered_by_mode: how answered streams disconnected.
+    eventless: stalls that were answered and got no event at all; None in a record of an older harness.
 
     peak: streams open at once, at most. bursts: times that the number of open streams rose from none.
     clients: distinct clients of the whole run so far. invalid: streams whose request was invalid.
@@ -100,6 +101,7 @@ class Ledger:
     by_mode: Mapping[str, int] = field(default_factory=dict)
     answered: int | None = None
     answered_by_mode: Mapping[str, int] = field(default_factory=dict)
+    eventless: int | None = None
     refused: int = 0
     reset: int = 0
     unanswered: int = 0

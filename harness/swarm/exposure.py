@@ -50,6 +50,7 @@ class Exposure:
 
     outcomes: Counts[StreamOutcome] = field(default_factory=Counts)
     answered_by_mode: Counts[str] = field(default_factory=Counts)
+    eventless: int = 0
     statuses: Counts[int] = field(default_factory=Counts)
     first_failure: str = ""
     opened_before_failure: int | None = None
@@ -67,6 +68,8 @@ class Exposure:
         if found is StreamOutcome.ANSWERED:
             if report.disconnect:
                 self.answered_by_mode[report.disconnect] += 1
+            if report.stalled and not report.events:
+                self.eventless += 1
             if self.first_failure and report.cause is None:
                 self.answered_after_failure += 1
         elif found is StreamOutcome.REFUSED:
@@ -79,6 +82,7 @@ class Exposure:
         return {
             "answered": self.outcomes[StreamOutcome.ANSWERED],
             "answered_by_mode": dict(self.answered_by_mode),
+            "eventless": self.eventless,
             "refused": self.outcomes[StreamOutcome.REFUSED],
             "reset": self.outcomes[StreamOutcome.RESET],
             "unanswered": self.outcomes[StreamOutcome.UNANSWERED],

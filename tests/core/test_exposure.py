@@ -82,10 +82,17 @@ def test_a_failure_of_the_generator_is_none_of_the_service() -> None:
     assert (ledger.first_failure, ledger.opened_before_failure, ledger.answered) == ("", None, 1)
 
 
+def test_a_stall_after_an_event_is_not_without_one() -> None:
+    stalled = {**ANSWERED, "stalled": True, "cause": causes.STALLED}
+    ledger = counted(stalled, {**stalled, "events": 2}, ANSWERED, {"disconnect": "rst", "stalled": True})
+    assert (ledger.stalls, ledger.eventless, ledger.unanswered) == (3, 1, 1)
+
+
 def test_counts_of_several_workers_add_up() -> None:
-    parts = [counted(*[ANSWERED] * 5, FAILED), counted(*[ANSWERED] * 7), counted(FAILED, FAILED)]
+    silent = {**ANSWERED, "stalled": True}
+    parts = [counted(*[ANSWERED] * 5, FAILED), counted(*[ANSWERED] * 6, silent), counted(FAILED, FAILED)]
     total = add_up([Outcome(part, Histogram()) for part in parts]).ledger
-    assert (total.opened, total.answered, total.refused) == (15, 12, 3)
+    assert (total.opened, total.answered, total.refused, total.eventless) == (15, 12, 3, 1)
     assert total.statuses == {500: 3}
     assert total.answered_by_mode == {"fin": 12}
     assert (total.first_failure, total.opened_before_failure) == ("status-500", 6 + 7 + 1)

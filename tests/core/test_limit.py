@@ -264,6 +264,13 @@ def test_a_stream_is_served_by_an_answer_and_an_event(
     assert served_streams(observation(0, {FDS: 9.0}, ledger=counts)) == served
 
 
+@pytest.mark.parametrize(("eventless", "served"), [(None, 0), (0, 40), (30, 10)])
+def test_streams_that_stall_between_two_events_were_served(eventless: int | None, served: int) -> None:
+    """A tick of 3 s in a control of 3.1 s: all 40 streams stalled, after two events each."""
+    counts = {"answered": 40, "stalls": 40, "unanswered": 0, "events": 80, "eventless": eventless}
+    assert served_streams(observation(0, {FDS: 9.0}, ledger=counts)) == served
+
+
 def test_a_service_that_stopped_at_its_own_limit_reaches_no_other() -> None:
     """A cap of 910 descriptors keeps it from the 20,000 of RLIMIT_NOFILE, but not from a limit that it stands at."""
     levels = [10.0, 310.0, 610.0, 910.0, 910.0, 910.0]

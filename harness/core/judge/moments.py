@@ -139,11 +139,13 @@ def answered(ledger: Ledger) -> float:
 
 def served_streams(observation: Observation) -> float:
     """The streams of a cycle that got what they waited for. A service sends the response head before its handler asks a
-    pool for a connection, so that its clients are answered and get no event once the pool is empty."""
+    pool for a connection, so that its clients are answered and get no event once the pool is empty. One that sends an
+    event every few seconds stalls as well, but its clients got some."""
     ledger = observation.ledger
     if observation.spec.mode != "stream" or observation.spec.fault:
         return answered(ledger)
-    return max(0.0, answered(ledger) - max(0, ledger.stalls - ledger.unanswered)) if ledger.events else 0.0
+    silent = ledger.stalls - ledger.unanswered if ledger.eventless is None else ledger.eventless
+    return max(0.0, answered(ledger) - max(0, silent)) if ledger.events else 0.0
 
 
 def moments(trial: Trial) -> tuple[Moment, ...]:

@@ -44,6 +44,7 @@ from harness.core.judge.runtime_threads import (
     THREADS,
     bound_runtime_threads,
 )
+from harness.core.judge.stopped_classes import stopped_classes
 from harness.core.judge.swept_loads import swept_during_load
 from harness.core.judge.tested_series import BURST_POOL, MIN_GROWTH
 from harness.core.judge.unnoticed import unnoticed
@@ -277,6 +278,9 @@ def _after_release(
     least = (
         MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
     )
+    stopped = stopped_classes(found, key, drained[0], drained[-1])
+    if stopped:
+        return replace(open_, why=f"{why}; {stopped}", total=total, exposure=streams, at_most=high)
     if beyond > max(largest, least) and not (inside and streams < MAX_CACHE_ENTRIES):
         return replace(
             one, status="leaking", why=why, total=total, exposure=streams, factor=factor, rivals=(), rate=rate,
