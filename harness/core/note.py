@@ -34,6 +34,7 @@ class NoteKind(StrEnum):
     # of the ledger of a cycle
     WORKER_LOST = "worker-lost"  # data: worker
     GENERATOR_LIMIT = "generator-limit"  # the load generator was the bottleneck
+    LOAD_GIVEN_UP = "load-given-up"  # every stream failed for a time
     LOAD_CUT_SHORT = "load-cut-short"
     RATE_LIMITED = "rate-limited"
     STREAMS_ENDED = "streams-ended"  # by the service

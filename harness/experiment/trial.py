@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 from harness.core import design
-from harness.core.cycle import CycleSpec, Phase
+from harness.core.cycle import CycleSpec, Observation, Phase
 from harness.core.errors import BrokerError, HarnessError, Interrupted, ProbeError, SupervisorLost, SwarmError
 from harness.core.judge.trial import suspicion
-from harness.core.note import NoteKind
+from harness.core.note import Note, NoteKind
 from harness.core.plan import Search, Stop
 from harness.core.record import Trial
 from harness.experiment.context import TrialContext
@@ -108,7 +109,7 @@ class RunningTrial:
                 self.search.run()
                 record.activity = ""
                 continue
-            seen = self.cycles.run(step)
+            seen = self._marked(self.cycles.run(step))
             record.change(observations=(*record.trial.observations, seen))
             if self._folder_is_full():
                 return
@@ -124,6 +125,13 @@ class RunningTrial:
                 if context.interrupt.time_up:
                     record.note_time_up()
                 return
+
+    def _marked(self, seen: Observation) -> Observation:
+        """The observation, with a note where every stream failed for so long that its load was ended."""
+        if not (reason := self.cycles.failures.reason):
+            return seen
+        note = Note(NoteKind.LOAD_GIVEN_UP, reason)
+        return replace(seen, ledger=replace(seen.ledger, notes=(*seen.ledger.notes, note)))
 
     def _folder_is_full(self) -> bool:
         """Keep the run's folder small; True when it is at its limit with nothing left to leave out."""

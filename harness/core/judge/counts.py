@@ -28,6 +28,7 @@ from harness.core.judge.retained import retained
 from harness.core.judge.runtime_threads import bound_runtime_threads
 from harness.core.judge.tested_series import MIN_GROWTH
 from harness.core.judge.unnoticed import KINDS
+from harness.core.judge.unserved import was_retried
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
 from harness.core.segments import segments
@@ -63,7 +64,10 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     # matters: a count that grew in step with a certain one must be known before its release is judged.
     results = rule_out_cache(results)
     capped = limited(
-        trial, seen, {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED}
+        trial,
+        seen,
+        {key: allowed(trial.budget, key) for key in results if key.metric in CAPPED},
+        lasting=was_retried(trial),
     )
     others, leaders = find_correlated_growth(results, read, seen)
     results = {**results, **others, **capped}

@@ -121,7 +121,12 @@ def _without(moment: Moment, own: Mapping[Key, _Own], done: Mapping[str, float],
         key: max(0.0, level - own[key].added) if key in own else level for key, level in moment.levels.items()
     }
     did = {name: amount - done.get(name, 0.0) for name, amount in moment.done.items()}
-    unsure = {key: one.unsure for key, one in own.items() if one.unsure > 0}
+    # The true level is at most the one that was read.
+    unsure = {
+        key: min(one.unsure, moment.levels[key] - levels[key])
+        for key, one in own.items()
+        if one.unsure > 0 and key in levels
+    }
     moment = replace(moment, levels=levels, done=did, unsure=unsure)
     return replace(moment, peak=0, began=moment.at, left=moment.at, asked=True) if asked else moment
 

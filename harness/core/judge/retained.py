@@ -246,7 +246,8 @@ def _after_release(
     noisy = name_of(key) in SMALLEST_LEAK
     asked = smallest_leak(key, trial.sensitivity)
     fine = asked * streams if noisy else 0.0
-    unsure = at[-1].unsure.get(key, 0.0)
+    # What later requests may have released as well only counts as far as the level is not below that of the start.
+    unsure = min(at[-1].unsure.get(key, 0.0), max(0.0, total + at[-1].unsure.get(key, 0.0)))
     if total <= max(FLOOR.get(name_of(key), 1.0), MAX_WARM_UP_SHARE * seen.fallen if noisy else 0.0, fine):
         at_most = (NO_GROWTH * unit_of(key) + max(0.0, total) + unsure) / streams
         enough = at_most <= asked or (inside and not unsure and total <= fine)

@@ -34,7 +34,8 @@ OWN_CAUSES = ("cancelled", "generator-limit", "worker-lost")  # failures of the 
 
 def was_given_up(observation: Observation) -> bool:
     """Whether the service stopped serving during a load: it answered none of its streams, or hardly any after the first
-    that failed."""
+    that failed, or every stream failed for so long that the load was ended. A pool whose workers are blocked one after
+    the other serves some streams to the last: 47 more, while 303 failed."""
     ledger = observation.ledger
     if not ledger.opened or observation.spec.fault or observation.spec.phase in (Phase.SEARCH, Phase.HOLD):
         return False
@@ -42,6 +43,8 @@ def was_given_up(observation: Observation) -> bool:
     if failed < MIN_FAILED or not failures(ledger):
         return False
     if answered(ledger) <= MAX_ANSWERED_SHARE * ledger.opened:
+        return True
+    if any(note.kind is NoteKind.LOAD_GIVEN_UP for note in ledger.notes):
         return True
     cut = any(note.kind is NoteKind.LOAD_CUT_SHORT for note in ledger.notes)
     return cut and ledger.first_failure != "" and ledger.answered_after_failure <= MAX_ANSWERED_AFTER * failed
