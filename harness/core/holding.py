@@ -14,6 +14,7 @@ from harness.core.judge.memory import MEMORY
 from harness.core.judge.while_connected import (
     COUNTER_SCREEN,
     HOLD_MARGIN,
+    KERNEL_BUFFER_BYTES,
     LIMIT,
     LIMITS,
     NOISE,
@@ -37,13 +38,13 @@ MIN_EVENTS = 1200.0
 MAX_HOLD = 60.0  # seconds, unless --hold asks for more
 # The same for MIN_EVENTS. A service that sends 20 events a second when nothing else runs sent 18 on a busy machine.
 MAX_EVENTS_HOLD = 75.0
-# Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
-# segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
-KERNEL_BUFFER_BYTES = 81_000.0
 MAX_FILL_SECONDS = 35.0  # longest such hold
 # Times the growth that leads to a longer hold that must be queued after that: the first and last readings of a hold do
 # not count.
 UNREAD_FACTOR = 1.5
+# Share of the first hold for which the buffers must have been full: its last readings alone show no growth. A Node
+# service that queued 20 kB a second for each stalled reader passed, because its queues began after 4 of 5 seconds.
+MIN_FELT_SHARE = 0.5
 MAX_HOLDS = 5  # hold cycles of a trial
 MAX_COLLECTING_LOADS = 3  # loads after which such a service counts as having collected what a hold left
 
@@ -135,9 +136,10 @@ def _seconds_to_fill(seen: Observation, hold: float) -> float:
     counted = any(key.kind == "heap-bytes" for reading in seen.connected for key in reading.levels)
     shown = UNREAD_FACTOR * (COUNTER_SCREEN if counted else SCREEN)["B"]
     pace = seen.ledger.bytes / readers / seen.ledger.seconds
-    if pace * seen.spec.dwell >= KERNEL_BUFFER_BYTES + shown:
+    full = KERNEL_BUFFER_BYTES / pace
+    if seen.spec.dwell >= full + max(MIN_FELT_SHARE * hold, shown / pace):
         return math.inf
-    return KERNEL_BUFFER_BYTES / pace + max(2 * hold, shown / pace)
+    return full + max(2 * hold, shown / pace)
 
 
 def _lasts(trial: Trial, seen: Observation) -> bool:

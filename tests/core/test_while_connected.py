@@ -664,7 +664,9 @@ def quiet_hold(received: float, key: Key = HEAP) -> Trial:
         (5_000, 26.2),
         (16_300, 14.97),
         (17_400, 14.66),
-        (17_500, None),
+        (17_500, 14.63),
+        (32_300, 12.51),  # for 2.5 s of its 5 s their buffers had been full
+        (32_500, None),
     ],
 )
 def test_stalled_readers_are_held_until_the_service_notices_them(
@@ -820,3 +822,13 @@ def test_the_explanation_has_growth_that_is_open_and_whatever_metric_is_named() 
     named = list(while_connected(flat, "memory"))
     assert named[0] == "memory/heap-bytes while clients stay connected: bounded"
     assert named[-2] == "  rule      did not grow (last hold)"
+
+
+@pytest.mark.parametrize(("received", "told"), [(1_000, True), (16_000, True), (16_300, False)])
+def test_a_pass_tells_that_stalled_readers_were_not_felt(received: float, told: bool) -> None:
+    """At 1 kB a second the kernel's buffers take 81 s to fill, and a hold of 5 s shows nothing."""
+    texts = [bound.explanation for bound in bounds(quiet_hold(received))]
+    assert texts
+    assert all(("--hold" in text) is told for text in texts)
+    if received == 1_000:
+        assert texts[0].endswith("and 1 kB a second arrived: --hold 86s")

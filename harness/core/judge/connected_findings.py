@@ -12,6 +12,7 @@ from harness.core.judge.hold_readings import SETTLE_SHARE, holds
 from harness.core.judge.memory import MEMORY
 from harness.core.judge.while_connected import (
     HOLD_MARGIN,
+    KERNEL_BUFFER_BYTES,
     NOISE,
     Grown,
     all_grown,
@@ -20,7 +21,7 @@ from harness.core.judge.while_connected import (
 )
 from harness.core.metric import Key
 from harness.core.record import Trial
-from harness.core.units import counted, duration_text, six_digits
+from harness.core.units import bytes_text, counted, duration_text, six_digits
 from harness.core.verdict import Bound, Exhaustion, Finding, Rate
 
 SCOPE = "while-connected"
@@ -114,15 +115,33 @@ def bounds(trial: Trial) -> list[Bound]:
         for one in all_grown(trial, seen):
             grew, hours = most.get(one.key, (0.0, 0.0))
             most[one.key] = (grew + max(0.0, one.total), hours + one.clients * one.seconds / 3600)
-    made = []
+    made, unseen = [], _unseen_of_stalled(trial)
     for key, (grew, hours) in sorted(most.items()):
         if key in known or hours < 1e-6:  # too short to bound anything per hour
             continue
         noise = NOISE.get(key.unit, 3.0)
-        text = f"clients were connected for {60 * hours:.2g} minutes in all"
+        text = f"clients were connected for {60 * hours:.2g} minutes in all{unseen}"
         at_most, unit = six_digits((grew + noise) / hours), f"{key.unit}/connected-hour"
         made.append(Bound(key.metric, key.kind, "observed", at_most, unit, 0.95, text, SCOPE))
     return made
+
+
+def _unseen_of_stalled(trial: Trial) -> str:
+    """In words, that stalled readers were not held for long enough to make the service keep anything; else empty."""
+    paces = [
+        seen.ledger.bytes / readers / seen.ledger.seconds
+        for seen in holds(trial)
+        if (readers := seen.spec.connections - seen.spec.stalled) > 0 and seen.ledger.seconds > 0
+    ]
+    pace = max(paces, default=0.0)
+    longest = max((seen.spec.dwell for seen in holds(trial) if seen.spec.stalled), default=0.0)
+    if pace <= 0 or pace * longest >= KERNEL_BUFFER_BYTES:
+        return ""
+    seconds = math.ceil(KERNEL_BUFFER_BYTES / pace + longest)
+    return (
+        f"; what stalled readers make it keep was not seen, because the kernel takes the first "
+        f"{bytes_text(KERNEL_BUFFER_BYTES)}, and {bytes_text(pace)} a second arrived: --hold {seconds}s"
+    )
 
 
 def warnings(trial: Trial) -> list[str]:

@@ -62,6 +62,9 @@ SCREEN_LIMIT = 1.0  # units of any other metric
 # The same for counters inside the service, which have hardly any noise: in a first hold a producer of 3 kB a second
 # queues only this much for a stalled reader. Two short holds check such small growth before a long one.
 COUNTER_SCREEN = {"B": float(4 << 10), "objects": 8.0, "blocks": 8.0}
+# Bytes that the kernel holds for a stalled reader before the service notices: the buffers of both sockets, with the
+# segment size of Ethernet (measured: 81 kB). A hold that fills less has shown nothing about stalled readers.
+KERNEL_BUFFER_BYTES = 81_000.0
 HOLD_MARGIN = 1.5  # times the time in which the growth reaches its limit
 NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Times the pace with readers, and times what they hold: up to that, growth behind stalled readers is the same buffer.
