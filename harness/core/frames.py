@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 Frame = tuple[str, int, str]  # file, line (0: unknown), function ("" when not known)
 
-# CPython's standard library, installed packages, the interpreter itself.
+# CPython's standard library, installed packages, the interpreter itself, and the harness's own agent.
 PYTHON = re.compile(
-    r"(?:^|/)(?:site|dist)-packages/|/lib(?:64)?/python\d[\d.]*t?/|^<frozen |^<string>$|^<unknown>$|\.pyx$|"
+    r"/harness/runtime/agent/|(?:^|/)(?:site|dist)-packages/|/lib(?:64)?/python\d[\d.]*t?/|^<frozen |^<string>$|^<unknown>$|\.pyx$|"
     r"/(?:pypy|lib)-python/|\.zip/"
 )
-NODE = re.compile(r"^node:|/node_modules/|^$|^\(|^internal/|^evalmachine|^native |^<anonymous>$")
+NODE = re.compile(
+    r"^node:|/harness/runtime/agent/|/node_modules/|^$|^\(|^internal/|^evalmachine|^native |^<anonymous>$"
+)
 # Top-level packages of Go 1.26 (go list std).
 GO_STANDARD = frozenset(
     """

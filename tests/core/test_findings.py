@@ -146,6 +146,27 @@ def test_places_of_the_metric_itself_explain_it_and_else_all_that_grew(
     assert findings.where(Places(PLACES.places), Key("memory")) == tuple(texts)
 
 
+TWO_LEAKS = Places(
+    (
+        Place("resource", "a.js:11: 1.00 listeners per connection", rate=1.0),
+        Place("container", "an array that gains 1.00 per connection", rate=1.0),
+        Place("resource", "a.js:12: 0.50 handles per connection", rate=0.5),
+        Place("container", "a set that gains 0.50 per connection", rate=0.5),
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("rate", "indices"), [(0.5, (2, 0, 3)), (1.0, (0, 2, 1)), (3.0, (0, 2, 1, 3))])
+def test_places_of_the_same_rate_come_first_and_the_container_of_another_leak_is_left_out(
+    rate: float, indices: tuple[int, ...]
+) -> None:
+    """A listener per stream and a timer per second stream: the timer was said to be at the line of the listener."""
+    texts = [place.text for place in TWO_LEAKS.places]
+    assert list(findings.where(TWO_LEAKS, Key("tasks", "handle"), rate)) == [
+        texts[index] for index in indices
+    ]
+
+
 def test_a_class_that_did_not_grow_is_explained_by_nothing() -> None:
     rates = {Key("fds", "eventpoll"): 2.0, Key("fds", "eventfd"): 4.0, Key("threads"): 2.0, Key("mappings"): 0.0,
              Key("fds", "tcp-out:80"): 0.0}  # fmt: skip

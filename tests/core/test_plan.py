@@ -323,6 +323,23 @@ def test_a_service_that_works_hard_while_idle_is_searched_and_loaded_no_further(
         assert step.phase is Phase.RETENTION
 
 
+@pytest.mark.parametrize(("each", "reads"), [(38.0, True), (0.0, False)])
+def test_memory_that_grows_is_read_after_a_search_and_before_the_next_load(each: float, reads: bool) -> None:
+    """A Node whose listeners keep 38 objects per stream, beside timers that were certain: its objects stayed undecided,
+    because the load after the search had no level to start from."""
+    goal = replace(GOAL, disconnect="mixed", retention=60.0, search=True)
+    handles, objects, streams, seen = Key("tasks", "handle"), Key("memory", "objects"), 0, []
+    for index, opened in enumerate((100, 300, 300, 150, 490, 200)):
+        streams += opened
+        levels = {FDS: 10.0, handles: 2 + streams / 2, objects: 8_000.0 + each * streams}
+        phase = Phase.WARMUP if index < 2 else Phase.LOAD if index < 5 else Phase.SEARCH
+        seen.append(observation(index, levels, phase=phase, opened=opened))
+    now = Trial("played", TargetInfo(("service",), "http://127.0.0.1:1/", 1), Budget(), retention=60.0)
+    step = next_step(replace(now, observations=tuple(seen)), goal)
+    assert not isinstance(step, (Stop, Search))
+    assert (step.connections == 0) is reads, step
+
+
 @pytest.mark.parametrize(
     ("cause", "effect", "ends"),
     [("suspected", "leaking", False), ("bounded", "leaking", True), ("leaking", "suspected", True)],

@@ -33,7 +33,15 @@ def where(found: Places | None, key: Key, rate: float = 0.0) -> tuple[str, ...]:
 def places_of(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
     """The places that are of this metric, and the containers; else all that may explain it. rate: of the finding."""
     if own := _of_metric(found, key, rate):
-        return (*own, *(place for place in found.places if place.kind == "container"))
+        held = [place for place in found.places if place.kind == "container"]
+        # A leak of another rate may have grown beside this one. Its places come later, and its container is not named.
+        first = [place for place in own if _alike(place.rate, rate)]
+        other = [place for place in own if not _alike(place.rate, rate)]
+        if first:
+            held = [
+                p for p in held if _alike(p.rate, rate) or not any(_alike(p.rate, o.rate or 0) for o in other)
+            ]
+        return (*first, *other, *held)
     # What is allocated explains memory. Processes that grew beside it come from there only if it is the service's own
     # and as much.
     return tuple(
@@ -43,6 +51,11 @@ def places_of(found: Places, key: Key, rate: float = 0.0) -> tuple[Place, ...]:
         or place.kind not in ALLOCATED
         or (place.own and (place.rate or 0.0) >= MIN_EXPLAINED_SHARE * rate)
     )
+
+
+def _alike(one: float | None, rate: float) -> bool:
+    """Whether two rates are the same to a tenth."""
+    return one is not None and rate > 0 and math.isclose(one, rate, rel_tol=0.1)
 
 
 def _of_metric(found: Places, key: Key, rate: float) -> tuple[Place, ...]:
