@@ -13,7 +13,8 @@ Frame = tuple[str, int, str]  # file, line (0: unknown), function ("" when not k
 
 # CPython's standard library, installed packages, the interpreter itself, and the harness's own agent.
 PYTHON = re.compile(
-    r"/harness/runtime/agent/|(?:^|/)(?:site|dist)-packages/|/lib(?:64)?/python\d[\d.]*t?/|^<frozen |^<string>$|^<unknown>$|\.pyx$|"
+    r"/harness/runtime/agent/|(?:^|/)(?:site|dist)-packages/|"
+    r"/lib(?:64)?/python\d[\d.]*t?/|^<frozen |^<string>$|^<unknown>$|\.pyx$|"
     r"/(?:pypy|lib)-python/|\.zip/"
 )
 NODE = re.compile(

@@ -25,6 +25,7 @@ DRIVERS = [
     "slow-reader",
     "broker-timeout",
     "invalid-request",
+    "refused-stream",
     "connected-second",
     "stalled-second",
 ]

@@ -266,3 +266,26 @@ def test_mappings_beside_a_constant_number_of_processes_are_a_leak() -> None:
     }
     found = moments(trial([], observations=seen))
     assert without_brought_mappings(results, found)[MAPPINGS].status == "leaking"
+
+
+@pytest.mark.parametrize(("workers", "status"), [(13, "undecided"), (5, "leaking")])
+def test_descriptors_of_workers_that_remain_are_no_leak_after_one_wait(workers: int, status: str) -> None:
+    """A pool of 5 to 80 Perl processes shrank to 13, each with the pipes of its siblings: 0.15 pipes per answered
+    stream were called a leak after the one wait for which there was time. With as many processes as at the start, the
+    pipes are not theirs."""
+    pipes, processes, seen = Key("fds", "pipe"), Key("processes"), []
+    many = ((100, 40, 900.0), (300, 60, 1500.0), (300, 60, 1530.0), (2800, 80, 3030.0))
+    for index, (opened, running, held) in enumerate(many):
+        levels = {FDS: 24.0 + held, pipes: 20 + held, processes: float(running)}
+        seen.append(
+            observation(index, levels, phase=Phase.WARMUP if index < 2 else Phase.LOAD, opened=opened)
+        )
+    for _ in range(30):
+        levels = {FDS: 24.0 + 538, pipes: 20.0 + 538, processes: float(workers)}
+        seen.append(observation(len(seen), levels, phase=Phase.RETENTION, opened=0))
+    start = {FDS: 24.0, pipes: 20.0, processes: 5.0}
+    made = replace(trial([], observations=seen, retention=60.0), initial=start)
+    results = assess_counts(made)
+    assert results[FDS].status == results[pipes].status == status, results[FDS].why
+    assert (judge(made).outcome is Outcome.LEAKING) is (status == "leaking")
+    assert ("with 8 more processes" in results[FDS].why) is (status == "undecided")

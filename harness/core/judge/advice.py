@@ -265,9 +265,9 @@ def _of_driver(driver: str, runtime: str | None, held: Held | None) -> str | Non
     if driver == "client":
         where = f" in {held.name}" if held else ""
         return f"look at what is kept for each client{where}, and bound it or drop it after a time"
-    if driver == "invalid-request":
+    if driver in ("invalid-request", "refused-stream"):
         closed = _in(runtime, CLOSED_BY)
-        return f"look at what is opened before a request is rejected, and close it {closed}"
+        return f"look at what is opened before a request is refused, and close it {closed}"
     return None
 
 

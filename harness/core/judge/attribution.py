@@ -76,6 +76,8 @@ def _has_driver(observation: Observation, driver: str) -> bool:
         return observation.ledger.aborts > 0
     if driver == "invalid-request":
         return observation.ledger.invalid > 0
+    if driver == "refused-stream":
+        return observation.ledger.refused > 0
     if driver == "slow-reader":
         return observation.ledger.by_mode.get("stall", 0) > 0
     return not observation.spec.fault

@@ -15,6 +15,7 @@ from harness.core.judge.following import (
     followed,
     without_brought_mappings,
     without_brought_objects,
+    without_descriptors_of_workers,
     without_pooled_objects,
 )
 from harness.core.judge.idle_work import beside_growth, rule_out_cache
@@ -81,7 +82,7 @@ def assess_counts(trial: Trial, found: Sequence[Moment] | None = None) -> dict[K
     # Last come the rules that compare a count with what caused its growth.
     kept = without_changed_states(kept, read)
     kept = without_brought_objects(unserved(followed(seen, kept, FLOOR), capped), seen)
-    kept = without_pooled_objects(kept)
+    kept = without_descriptors_of_workers(without_pooled_objects(kept), seen)
     return beside_growth(covered(without_brought_mappings(kept, seen)), seen)
 
 

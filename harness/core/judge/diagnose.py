@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.core.judge.moments import DRIVERS, NAMES, WORDS, Series
 from harness.core.metric import Key
@@ -15,6 +15,9 @@ EXACT = 0.01  # share of the growth that a driver without a residual may miss: r
 RESIDUAL = 3.0  # times that share which the plainest driver must leave before an exact one is named instead
 REFUSED = 0.02  # share of refused connections from which they are left out of the driver
 MEDIAN_CHI = 0.455  # the median of chi-squared with one degree of freedom
+# Dispersion below which growth is exact rather than random, and times that another driver must leave for it to matter.
+MAX_EXACT_DISPERSION = 0.25
+MIN_DISPERSION_RATIO = 4.0
 MAX_TIE = 2.0  # log-likelihood difference below which two drivers cannot be distinguished
 # By which another driver must beat the plainest one before it is named (docs/detector.md).
 MIN_ADVANTAGE = 4.0
@@ -41,12 +44,19 @@ def driver(grown: Sequence[float], series: Series, offset: Sequence[float]) -> t
         (factor for factor, one in fits.items() if one.likelihood >= best - MIN_ADVANTAGE * spread), tied[0]
     )
     also = "answered" in fits and fits["answered"].likelihood >= best - MIN_ADVANTAGE * spread
-    if plain == "connection" and also and _refused(series):
+    if plain == "connection" and also and _refused(series) and not _only_connections(fits):
         plain = "answered"  # refused connections use nothing, so only answered ones can be the driver
     exact = _without_residual(grown, series, offset, plain, list(fits))
     if exact != plain:
         return exact, ()
     return plain, tuple(factor for factor in tied if factor != plain)
+
+
+def _only_connections(fits: Mapping[str, Fit]) -> bool:
+    """Whether the growth follows the connections much more exactly than the answered ones: each that was refused may
+    have left something too."""
+    every, answered = fits["connection"].dispersion, fits["answered"].dispersion
+    return every < MAX_EXACT_DISPERSION and MIN_DISPERSION_RATIO * every < answered
 
 
 def _refused(series: Series) -> bool:

@@ -139,9 +139,10 @@ def _in_step(
 
 
 def _without_cut_load(until: Sequence[tuple[Moment, float]]) -> Sequence[tuple[Moment, float]]:
-    """The readings before the last load that added anything, if it added less for each stream than those before, because
-    the limit cut it off, or more, because clients waited in a queue at its end. A C service with 400 descriptors
-    answered 52 streams more than it could open files for; one with 150 workers held 303 sockets of waiting clients."""
+    """The readings before the last load that added anything, if it added less for each stream than those before,
+    because the limit cut it off, or more, because clients waited in a queue at its end. A C service with 400
+    descriptors answered 52 streams more than it could open files for; one with 150 workers held 303 sockets of waiting
+    clients."""
     last = max(
         (n for n, ((_, level), (_, after)) in enumerate(pairwise(until), 1) if after > level), default=0
     )

@@ -42,6 +42,7 @@ DRIVERS: tuple[tuple[str, str, str], ...] = (
     ("abort", "half-close", "half-closed stream"),
     ("broker-timeout", "broker-timeout", "broker timeout"),
     ("invalid-request", "invalid", "invalid request"),
+    ("refused-stream", "refused", "refused stream"),
     ("time", "time", "second"),
 )
 WORDS = {factor: words for _, factor, words in DRIVERS}
