@@ -14,6 +14,7 @@ from bench._kinds import BROKER, LONG
 from bench._services import MEMORY, MIB, OBJECTS, PACE, THREADS, Kind
 from bench._shapes_leaks import (
     buffered,
+    full_cache,
     garbage,
     in_bursts,
     leak,
@@ -91,6 +92,13 @@ _HEALTHY_COUNTS = (
     Kind("released after 50 s", service(late_fixed(50))),
     Kind("1 in 3 released after 15 s", service(late_fixed(15, 0.33))),
     Kind("1 in 50 released after 40 s", service(late_fixed(40, 0.02))),
+    Kind("cache of 420 beside a release after 9 s", service(late_fixed(9), full_cache(420)), longer=True),
+    Kind(
+        "cache of 220 beside a release after 3 to 12 s",
+        service(late(between(3, 12)), full_cache(220)),
+        longer=True,
+    ),
+    Kind("cache of 260 beside a sweep every 35 s", service(swept(35), full_cache(260)), longer=True),
     Kind("released after 3 to 20 s", service(late(between(3, 20)))),
     Kind("released after 2 to 55 s", service(late(between(2, 55)))),
     Kind("released after 15 to 40 s", service(late(between(15, 40)))),

@@ -10,6 +10,7 @@ from bench._kinds import LONG
 from bench._services import MEMORY, OBJECTS, PACE, THREADS, Kind
 from bench._shapes_leaks import (
     buffered,
+    full_cache,
     garbage,
     in_bursts,
     leak,
@@ -56,6 +57,9 @@ HEALTHY_OUTSIDE = (
     Kind("released after 10 s", service(late_fixed(10))),
     Kind("released after 60 s", service(late_fixed(60))),
     Kind("1 in 10 released after 30 s", service(late_fixed(30, 0.1))),
+    Kind("cache of 300 beside a release after 6 s", service(late_fixed(6), full_cache(300)), longer=True),
+    Kind("cache of 700 beside a release after 8 s", service(late_fixed(8), full_cache(700)), longer=True),
+    Kind("cache of 400 beside a sweep every 30 s", service(swept(30), full_cache(400)), longer=True),
     Kind("released after 1 to 10 s", service(late(between(1, 10)))),
     Kind("released after 5 to 60 s", service(late(between(5, 60)))),
     Kind("released after 10 s on average, 60 at most", service(late(exponential_hold(10, 60)))),

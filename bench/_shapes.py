@@ -65,6 +65,11 @@ def pool_of_uneven_bursts(slots: int, least: int, most: int, chance: float) -> M
     return make
 
 
+def nothing(rng: random.Random) -> Level:
+    """No level of its own, for a shape beside others."""
+    return lambda did, rng: 0.0
+
+
 def cache(slots: int, base: Make = constant) -> Make:
     """One entry a connection until it is full."""
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench import _shapes as shapes
 from bench._clock import Clocked, Load, Start
 from bench._services import Level, Make, poisson
 
@@ -166,3 +167,8 @@ class _Stepwise(Clocked):
 def untimed(make: Make) -> Start:
     """A count that does not depend on time, as a part beside others."""
     return lambda rng: _Stepwise(make(rng))
+
+
+def full_cache(slots: int) -> Start:
+    """One entry a connection until it is full, beside something that is released late."""
+    return untimed(shapes.cache(slots, shapes.nothing))

@@ -63,6 +63,7 @@ from harness.core.warm_up import MIN_WARMUP, steep, warm_up
 __all__ = ["Goal", "Search", "Step", "Stop", "next_step", "warm_up"]
 
 LONG_CONTROL = 30.0  # seconds of a control that bounds growth over time
+READING_AFTER_SEARCH = 1.0  # seconds without clients
 CONTROL_EVERY = 10  # loads between two controls of an endless run
 
 
@@ -151,7 +152,8 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
     if leaking := _certain_leaks(now):
         return _distinguish_or_stop(trial, goal, leaking)
     if goal.vary and _search_hides_memory(trial, now):
-        return design.idle_reading(trial, goal)
+        # Not as part of a wait: the large load that comes before a wait is still to come.
+        return replace(design.idle_control(trial, goal), dwell=READING_AFTER_SEARCH)
     if step := _wait_or_retry(trial, goal, now):
         return step
     # What a hold leaves behind is released like everything else, if there is time for it.

@@ -308,6 +308,17 @@ def test_the_load_that_a_limit_cuts_off_does_not_hide_the_leak(
     assert one.rate == pytest.approx(found, abs=0.01)
 
 
+@pytest.mark.parametrize(("lasting", "found"), [(True, 1 / 12), (False, None)])
+def test_blocked_workers_are_a_leak_if_the_service_stays_dead(lasting: bool, found: float | None) -> None:
+    """150 workers, of which every twelfth request blocks one, and 303 clients in the queue of the last load."""
+    levels = [10 + 25 * n for n in range(1, 6)]
+    seen = [cycle(n, float(level), 300) for n, level in enumerate(levels)]
+    seen += [cycle(5, 474.0, 168), cycle(6, 474.0, 0)]
+    made = replace(trial([], observations=seen), initial={FDS: 10.0})
+    one = limited(made, moments(made), {FDS: Allowed()}, lasting=lasting).get(FDS)
+    assert (one and one.rate) == (found and pytest.approx(found, rel=0.01))
+
+
 def test_one_load_before_the_one_that_was_cut_off_is_not_enough() -> None:
     seen = [cycle(0, 93.0, 80), cycle(1, 100.0, 240), cycle(2, 100.0, 2)]
     made = replace(trial([], observations=seen), initial={FDS: 13.0})

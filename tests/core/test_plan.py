@@ -338,6 +338,9 @@ def test_memory_that_grows_is_read_after_a_search_and_before_the_next_load(each:
     step = next_step(replace(now, observations=tuple(seen)), goal)
     assert not isinstance(step, (Stop, Search))
     assert (step.connections == 0) is reads, step
+    assert step.phase is (Phase.IDLE if reads else step.phase), (
+        "no part of a wait, before which a large load is due"
+    )
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ def test_descriptors_of_workers_that_remain_are_no_leak_after_one_wait(workers: 
     stream were called a leak after the one wait for which there was time. With as many processes as at the start, the
     pipes are not theirs."""
     pipes, processes, seen = Key("fds", "pipe"), Key("processes"), []
-    many = ((100, 40, 900.0), (300, 60, 1500.0), (300, 60, 1530.0), (2800, 80, 3030.0))
+    many = ((100, 9, 15.0), (300, 12, 61.0), (300, 12, 107.0), (2800, 80, 3030.0))
     for index, (opened, running, held) in enumerate(many):
         levels = {FDS: 24.0 + held, pipes: 20 + held, processes: float(running)}
         seen.append(

@@ -22,6 +22,7 @@ from tests.core.series import FDS, OBJECTS, observation, trial
 
 GOAL = Goal(300, 50, 1.0, ("/",), max_seconds=300.0, memory=False)
 GROWN = replace(GOAL, connections=4096)
+DEAD = Note(NoteKind.LOAD_GIVEN_UP, "every stream failed for 10 s")
 CUT = (Note(NoteKind.LOAD_CUT_SHORT, "cancelled"),)
 REFUSED = {"answered": 0, "completed": 0, "events": 0, "failed": 72, "opened": 72, "causes": {"refused": 72},
            "first_failure": "refused", "answered_after_failure": 0, "notes": CUT}  # fmt: skip
@@ -56,6 +57,7 @@ def full(fds: float, limit: float) -> Trial:
         (SILENT, True),
         ({**SILENT, "answered_after_failure": 10}, True),
         ({**SILENT, "answered_after_failure": 11}, False),
+        ({**SILENT, "answered_after_failure": 47, "notes": (*CUT, DEAD)}, True),
         ({**SILENT, "notes": ()}, False),
         ({**SILENT, "failed": 9, "stalls": 9, "unanswered": 9, "causes": {"stalled": 9}}, False),
         ({**SILENT, "failed": 100, "causes": {"cancelled": 95, "stalled": 5}, "stalls": 5, "unanswered": 100}, False),
@@ -65,7 +67,8 @@ def full(fds: float, limit: float) -> Trial:
         ({**REFUSED, "causes": {"generator-limit": 72}}, False),
         ({}, False),
     ],
-    ids=["refused", "silent", "hardly any", "some answered", "not cut short", "a few", "cancelled", "429", "500", "404",
+    ids=["refused", "silent", "hardly any", "some answered", "dead at its end", "not cut short", "a few",
+         "cancelled", "429", "500", "404",
          "own", "ok"],
 )  # fmt: skip
 def test_a_load_is_given_up_when_hardly_any_stream_was_answered_after_the_first_failure(

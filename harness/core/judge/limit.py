@@ -159,7 +159,7 @@ def _without_cut_load(until: Sequence[tuple[Moment, float]]) -> Sequence[tuple[M
 def _one_each(total: float, streams: float, busy: float) -> bool:
     """Whether a single cycle, in which everything was used up, added the same whole number for each stream, and more
     than were busy at once: a pool that is sized by its load holds no more than those."""
-    return streams > 0 and total > busy and _roughness(total / streams) <= MAX_ROUGHNESS
+    return streams > 0 and total > busy and roughness(total / streams) <= MAX_ROUGHNESS
 
 
 def _waiting(key: Key, start: tuple[Moment, float], end: tuple[Moment, float]) -> float:
@@ -177,10 +177,10 @@ def _simplest_factor(grown: Sequence[float], columns: Mapping[str, Sequence[floa
     missed = {name: _unexplained(grown, column) for name, column in columns.items()}
     least, total = min(missed.values()), math.fsum(grown)
     alike = [name for name in FACTORS if missed[name] <= least + TIE_SHARE * total and any(columns[name])]
-    return min(alike or FACTORS, key=lambda name: _roughness(total / max(1.0, math.fsum(columns[name]))))
+    return min(alike or FACTORS, key=lambda name: roughness(total / max(1.0, math.fsum(columns[name]))))
 
 
-def _roughness(rate: float) -> float:
+def roughness(rate: float) -> float:
     """The distance of a rate from a whole number of units, or of the streams for one, as a share of it, in steps of
     TIE_SHARE."""
     each = max(rate, 1 / max(rate, 1e-9))

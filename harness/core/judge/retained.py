@@ -12,7 +12,8 @@ from harness.core.cycle import Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import AT_CEILING_SHARE, ceiling_of
 from harness.core.judge.expiry import least_release
-from harness.core.judge.limit import limit_of
+from harness.core.judge.filled_early import filled_early
+from harness.core.judge.limit import limit_of, roughness
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, level_of
 from harness.core.judge.one_count import (
@@ -271,7 +272,11 @@ def _after_release(
     if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
         largest = max(largest, SWEEP_FACTOR * seen.swept)
     own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
-    factor = one.factor if own else "answered"
+    # One span does not tell answered streams from all connections. One descriptor for each request is more likely than
+    # 1.13 for each answer.
+    loaded = [name for name in ("answered", "connection") if any(rest.column(name))]
+    plain = min(loaded, key=lambda name: roughness(total / math.fsum(rest.column(name))))
+    factor = one.factor if own else plain
     rate, low, high = interval(rest.increments, rest.column(factor))
     others = "the rest was " if seen.release.over else ""
     why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{release}"
@@ -279,7 +284,9 @@ def _after_release(
     least = (
         MIN_GROWTH_OF.get(name, 0.0) if at[0].done.get("connection") else STEEP_LEFT.get(name, 0.0) * streams
     )
-    stopped = stopped_classes(found, key, drained[0], drained[-1])
+    stopped = stopped_classes(found, key, drained[0], drained[-1]) or filled_early(
+        found, levels, drained[0], drained[-1], seen.release
+    )
     if stopped:
         return replace(open_, why=f"{why}; {stopped}", total=total, exposure=streams, at_most=high)
     if beyond > max(largest, least) and not (inside and streams < MAX_CACHE_ENTRIES):
