@@ -66,6 +66,11 @@ class Response:
         return self._parser.retry_after
 
     @property
+    def hint(self) -> str:
+        """The header WWW-Authenticate or Allow, printable, or ""."""
+        return self._parser.hint
+
+    @property
     def location(self) -> str:
         """The header of that name, printable, or ""."""
         return self._parser.location

@@ -15,6 +15,8 @@ from harness.http.route import Router
 # The next steps that several problems share.
 EXPECT = "to guard this response itself, pass --expect {}"
 CHECK = "request the URL with curl -N -i and compare"
+# Schemes whose credentials are in the header Authorization (the registry of RFC 9110, 16.4.1).
+HTTP_LOGINS = frozenset({"basic", "bearer", "digest", "dpop", "hoba", "mutual", "negotiate", "vapid"})
 REDIRECT = "pass the URL that the redirects should lead to; often a trailing slash, a host name or a login"
 
 
@@ -61,7 +63,7 @@ def preflight(
                 return Preflight(
                     status, kind, problem, f"pass --expect {status}, or leave the option out for 200"
                 )
-            refused = _refusal(where, status, kind, response.retry_after, stream=stream)
+            refused = _refusal(where, status, kind, response.retry_after, response.hint, stream=stream)
             if refused:
                 return Preflight(status, kind, *refused)
             # Any byte is enough, a comment too: the first event may be long in coming.
@@ -107,11 +109,17 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
     return Preflight(error.status, "", f"{subject} does not respond in HTTP ({error})", advice)
 
 
-def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bool) -> tuple[str, str] | None:
-    """The problem of a response, and the next step; None if there is none."""
+def _refusal(
+    where: str, status: int, kind: str, retry_after: str, hint: str, *, stream: bool
+) -> tuple[str, str] | None:
+    """The problem of a response, and the next step; None if there is none. hint: what it asks for instead."""
     if status in (401, 403):
-        advice = f"pass --header 'Authorization: …' or --header 'Cookie: …'; {EXPECT.format(status)}"
-        return f"{where} answers {status}: it needs a login", advice
+        login = "pass --header 'Authorization: …' or --header 'Cookie: …'"
+        if hint and hint.partition(" ")[0].lower() not in HTTP_LOGINS:
+            # Of a scheme of its own only the service knows which header carries it.
+            login = f"pass the header that it expects for {hint.partition(' ')[0]} (--header 'NAME: VALUE')"
+        asks = f": it needs a login (WWW-Authenticate: {hint})" if hint else ": it needs a login"
+        return f"{where} answers {status}{asks}", f"{login}; {EXPECT.format(status)}"
     if status in (429, 503):
         after = f", Retry-After {retry_after}" if retry_after else ""
         advice = (
@@ -126,7 +134,7 @@ def _refusal(where: str, status: int, kind: str, retry_after: str, *, stream: bo
         )
     if status == 405:
         return (
-            f"{where} answers 405: another method is expected",
+            f"{where} answers 405: another method is expected{f' (Allow: {hint})' if hint else ''}",
             f"pass --method, and --body if the method needs one; {EXPECT.format(405)}",
         )
     if status >= 500:

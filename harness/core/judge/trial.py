@@ -18,6 +18,7 @@ from harness.core.judge.diagnose import growth_text, per
 from harness.core.judge.findings import ceilings, leaks
 from harness.core.judge.following import held_for_departed
 from harness.core.judge.hourly import growth_so_far, restarts_text, so_far
+from harness.core.judge.idle_growth import idle_growth
 from harness.core.judge.mapping_kinds import mapped_text
 from harness.core.judge.memory import MEMORY, counted_inside
 from harness.core.judge.memory_over_time import memory_of
@@ -63,7 +64,7 @@ def judge(trial: Trial) -> Verdict:
         *bounds(found, results, inside=inside, sensitivity=trial.sensitivity),
         *connected_findings.bounds(trial),
     ]
-    warnings.extend(connected_findings.warnings(trial))
+    warnings.extend([*idle_growth(results, last), *connected_findings.warnings(trial)])
     crash = crashes.crash_of(parts[-1])
     leaking = any(one.status == "leaking" for one in findings)
     # A leak that reached a limit says itself what happened there.

@@ -1,0 +1,59 @@
+"""Growth over time beside a leak per stream, in one count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from harness.core.cycle import Phase
+from harness.core.judge.trial import judge
+from harness.core.metric import Key
+from harness.core.record import Trial
+from harness.core.verdict import Outcome
+from tests.core.series import FDS, observation, trial
+
+DEVICE = Key("fds", "device")
+
+
+def leak_and(idle: Sequence[float], each: float = 0.2) -> Trial:
+    """``each`` descriptors per stream, and ``idle`` more at each reading without clients."""
+    seen, held = [], 0.0
+    for index, opened in enumerate((100, 300, 300, 600, 2400)):
+        held += each * opened
+        levels = {FDS: 10.0 + held, DEVICE: held}
+        seen.append(
+            observation(index, levels, phase=Phase.WARMUP if index < 2 else Phase.LOAD, opened=opened)
+        )
+    for more in idle:
+        held += more
+        seen.append(observation(len(seen), {FDS: 10.0 + held, DEVICE: held}, phase=Phase.RETENTION, opened=0))
+    return replace(trial([], observations=seen, retention=60.0), initial={FDS: 10.0, DEVICE: 0.0})
+
+
+@pytest.mark.parametrize(
+    ("idle", "told"),
+    [
+        ([1.0, 0.0] * 15, True),
+        ([1.0] * 5 + [0.0] * 25, False),  # too few
+        ([5.0, 4.0, 3.0] + [0.0] * 27, False),  # what streams had left to do
+        ([2.0, 0.0, -1.0, 0.0] * 8, False),  # it falls as well
+    ],
+)
+def test_growth_without_clients_is_told_beside_a_leak_per_stream(idle: list[float], told: bool) -> None:
+    """Ruby: 0.2 files per stream, and one every 2.5 s. Only the first was told."""
+    verdict = judge(leak_and(idle))
+    assert verdict.outcome is Outcome.LEAKING
+    assert verdict.findings[0].driver != "time"
+    texts = [text for text in verdict.warnings if "also grew without clients" in text]
+    assert bool(texts) is told
+    assert len(texts) <= 1, "the total speaks for its classes"
+    if told:
+        assert texts[0].startswith("fds also grew without clients: by 15 in ")
+        assert "per hour" in texts[0]
+
+
+def test_growth_over_time_alone_is_a_finding_and_no_warning() -> None:
+    verdict = judge(leak_and([1.0] * 60, each=0.0))
+    assert not [text for text in verdict.warnings if "also grew" in text]
