@@ -53,6 +53,30 @@ def test_what_came_with_each_stream_is_a_leak_beside_a_late_release(rate: float,
     assert judge(seen).outcome is Outcome.LEAKING
 
 
+def test_a_leak_beside_what_early_resets_leave_as_well_is_no_cache() -> None:
+    """Rust: a file of every request, 20 % of which are reset before their answer in the first loads, and 1 of 10 kept.
+    All of it was said to have come with the first streams."""
+    seen = released_late(lambda streams: streams / 10)
+    mixed = [
+        replace(o, ledger=replace(o.ledger, answered=int(0.8 * o.ledger.opened)))
+        if 0 < o.ledger.opened < 900
+        else o
+        for o in seen.observations
+    ]
+    one = assess_counts(replace(seen, observations=tuple(mixed)))[FDS]
+    assert one.status == "leaking", one.why
+
+
+def test_the_level_of_a_search_is_not_that_of_its_streams() -> None:
+    """Node: the level of the first of three searches is taken from the reading after the last."""
+    seen = released_late(lambda streams: streams / 10)
+    search = [
+        replace(o, spec=replace(o.spec, phase=Phase.SEARCH), levels={FDS: 99_999.0}) if index in (2, 3) else o
+        for index, o in enumerate(seen.observations)
+    ]
+    assert "came with the first" not in assess_counts(replace(seen, observations=tuple(search)))[FDS].why
+
+
 def test_what_every_request_left_is_not_a_rate_of_the_answered_ones() -> None:
     """Java, one file for each request and another 14 s long: 1.13 per answered stream, as 15 % were reset early."""
     seen = released_late(lambda streams: streams)

@@ -13,11 +13,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from harness.core.cycle import Phase
 from harness.core.judge.moment import Moment
 from harness.core.judge.retention import Release
 from harness.core.units import counted
 
 MIN_FILLED_SHARE = 0.4  # of what remained must have been there early
+MAX_FILLED_SHARE = 1.15  # more than all of it shows that streams leave more than was assumed
 MIN_EARLY_FACTOR = 2.0  # times as much as a constant rate would have left by then
 UNCERTAINTY = 0.1  # share by which what is released late may be larger than assumed
 SLACK_SECONDS = 1.0  # by which a release may take longer than was seen
@@ -40,30 +42,40 @@ def filled_early(
         moment = found[index]
         served = moment.answered_since(found[first])
         each = _released_per_stream(found, levels, (first, index, last), release)
-        if not moment.peak or served <= 0 or not math.isfinite(each):
+        # The level of a search is that of the next reading, because tracing adds to it.
+        if not moment.peak or moment.phase is Phase.SEARCH or served <= 0 or not math.isfinite(each):
             continue
-        held = each * _late(found, first, index, release, swept=swept) * (1 + UNCERTAINTY)
+        held = (
+            each * _late(found, first, index, release, swept=swept, slack=SLACK_SECONDS) * (1 + UNCERTAINTY)
+        )
         share = (levels[index] - levels[first] - held) / rest
-        if share >= max(MIN_FILLED_SHARE, MIN_EARLY_FACTOR * served / streams):
+        if max(MIN_FILLED_SHARE, MIN_EARLY_FACTOR * served / streams) <= share <= MAX_FILLED_SHARE:
             came = f"{min(100.0, 100 * share):.0f} %"
             return f"{came} of it came with the first {counted(served, 'answered stream', ',.0f')}"
     return ""
 
 
-def _late(found: Sequence[Moment], first: int, index: int, release: Release, *, swept: bool) -> float:
-    """The streams, at most, of which something may not be released yet at a moment. Of a sweep it is not known when the
-    one before ran, so these are all streams so far."""
+def _late(
+    found: Sequence[Moment], first: int, index: int, release: Release, *, swept: bool, slack: float = 0.0
+) -> float:
+    """The streams, at most, of which something may not be released yet at a moment: all connections, because those that
+    were reset early may have left something too. Of a sweep it is not known when the one before ran, so these are all
+    so far."""
     if swept or release.by_request:
-        return found[index].answered_since(found[first])
-    since = found[index].at - release.after - SLACK_SECONDS
+        return _opened(found[first], found[index])
+    since = found[index].at - release.after - slack
     total = 0.0
     for before, moment in zip(found[first:index], found[first + 1 : index + 1], strict=True):
         if not moment.peak or moment.left <= since:
             continue
         length = moment.left - moment.began
         share = 1.0 if moment.began >= since or length <= 0 else (moment.left - since) / length
-        total += share * moment.answered_since(before)
+        total += share * _opened(before, moment)
     return total
+
+
+def _opened(before: Moment, after: Moment) -> float:
+    return max(0.0, after.done.get("connection", 0.0) - before.done.get("connection", 0.0))
 
 
 def _released_per_stream(
