@@ -175,7 +175,7 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
             return design.half_load(trial, goal)
         if further := _for_required(trial, goal, now.found, now.results):
             return further
-        return Stop("no count grew over enough connections: the pass is certified")
+        return Stop("no count grew after clients had left, over enough connections")
     if len(now.loads) >= goal.cycles:
         further = _for_required(trial, goal, now.found, now.results)
         return further or Stop(f"all {goal.cycles} load cycles are done")

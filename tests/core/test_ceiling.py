@@ -150,3 +150,35 @@ def test_ceilings_of_one_process_are_not_compared_with_a_sum_over_processes() ->
     assert ceiling_of(Key("threads"), limits) == ("RLIMIT_NPROC", 400.0)
     assert ceiling_of(Key("fds", "eventfd"), {"ZMQ_MAX_SOCKETS": 1023.0}) == ("ZMQ_MAX_SOCKETS", 1023.0)
     assert ceiling_of(Key("fds", "pipe"), limits) is None
+
+
+@pytest.mark.parametrize(("processes", "status"), [(1.0, "leaking"), (3.0, "undecided")])
+def test_one_process_that_stands_at_its_own_limit_did_not_stop_by_itself(
+    processes: float, status: str
+) -> None:
+    """C with RLIMIT_NOFILE of 350, one timer for each second request: it served its streams one at a time then, and its
+    growth passed for that of a full pool. The descriptors of several processes say nothing of the limit of each."""
+    many = Key("processes")
+    levels = [54.0, 154.0, 304.0, *[349.0] * 9]
+    opened = [100, 200, 300, 300, *[300] * 8]
+    seen = [
+        observation(
+            index,
+            {FDS: level, many: processes},
+            phase=Phase.WARMUP if index < 1 else Phase.LOAD,
+            ledger={
+                "opened": streams,
+                "answered": streams if index < 3 else 150,
+                "unanswered": 150 * (index >= 3),
+            },
+        )
+        for index, (level, streams) in enumerate(zip(levels, opened, strict=True))
+    ]
+    made = trial([], observations=seen)
+    made = replace(made, target=replace(made.target, limits={"RLIMIT_NOFILE": 350.0}))
+    made = replace(made, initial={FDS: 4.0, many: processes})
+    one = assess_counts(made)[FDS]
+    assert one.status == status, one.why
+    if status == "leaking":
+        assert one.rate == pytest.approx(0.5, rel=0.1)
+        assert "RLIMIT_NOFILE (350) allowed no more" in one.why

@@ -24,9 +24,14 @@ PER_PROCESS = ("RLIMIT_NOFILE", "vm.max_map_count", "V8 heap_size_limit", "JVM M
 MIN_GROWN_SHARE = 0.5  # share of the ceiling that must have been added during the run
 
 
-def ceiling_of(key: Key, limits: Mapping[str, float]) -> tuple[str, float] | None:
-    """The smallest ceiling that bounds the sum over the processes, with its name; None where none is known."""
-    names = (name for name in CEILINGS.get(str(key), ()) if name not in PER_PROCESS)
+def ceiling_of(key: Key, limits: Mapping[str, float], *, alone: bool = False) -> tuple[str, float] | None:
+    """The smallest ceiling that bounds the sum over the processes, with its name; None where none is known. alone:
+    there has been one process only, whose descriptors are all that there are."""
+    names = (
+        name
+        for name in CEILINGS.get(str(key), ())
+        if name not in PER_PROCESS or (alone and name == "RLIMIT_NOFILE")
+    )
     known = [(limits[name], name) for name in names if name in limits]
     return (min(known)[1], min(known)[0]) if known else None
 
@@ -41,7 +46,7 @@ def assess_at_ceiling(
 ) -> Assessed:
     """``result``, or that of the readings before the count stood at its ceiling, where the ceiling ended its growth.
     assess: the test of one series."""
-    bound = ceiling_of(key, limits)
+    bound = ceiling_of(key, limits, alone=_alone(found))
     if bound is None or result.status == "leaking":
         return result
     name, limit = bound
@@ -70,3 +75,10 @@ def assess_at_ceiling(
     early = assess_limited(found, key, stands, granted, full[0], rare=0.0)
     why = f"grew by {grew:g}, then {stands}"
     return early or replace(result, status="undecided", growing=True, total=grew, why=why, per_burst=False)
+
+
+def _alone(found: Sequence[Moment]) -> bool:
+    """Whether the service was one process at every reading. A C service with RLIMIT_NOFILE of 350 had one descriptor
+    left between two streams, and served them one at a time for 80 s: its growth looked like that of a full pool."""
+    many = [level for moment in found if (level := level_of(moment, Key("processes"))) is not None]
+    return bool(many) and max(many) <= 1

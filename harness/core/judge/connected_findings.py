@@ -102,7 +102,7 @@ def _driver(one: Grown) -> tuple[str, float, str]:
     seconds = one.clients * one.seconds
     if one.stalled == one.clients:
         return "stalled-second", seconds, "second of a stalled reader"
-    if one.events >= MIN_EVENTS_PER_CLIENT * one.clients:
+    if one.events >= MIN_EVENTS_PER_CLIENT * one.clients and not one.timed:
         return "event", one.events, "event"
     return "connected-second", seconds, "second of a connected client"
 

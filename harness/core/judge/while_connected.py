@@ -18,8 +18,10 @@ needs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 
 from harness.core.budget import line_for
@@ -70,6 +72,9 @@ NOISE = {"B": 1.0 * (1 << 20)}  # an allocator's arena
 # Times the pace with readers, and times what they hold: up to that, growth behind stalled readers is the same buffer.
 MAX_SAME_PACE = 1.25
 MAX_SAME_SIZE = 1.05
+# Share of the growth that events must leave unexplained, and times as much as seconds do, for it to follow the seconds.
+MIN_UNEXPLAINED_BY_EVENTS = 0.2
+MIN_TIMED_FACTOR = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,8 @@ class Grown:
     the hold, and was freed at the disconnect. cut: the hold ended before the clients had disconnected, so it is unknown
     whether it was freed. hidden: more growth that may have reused pages which a collection had freed. received: events
     of each reader until two readings before the end; a buffer that holds no more of them was seen to be full. kept: it
-    was in use, although the end of the run shows no collection of it.
+    was in use, although the end of the run shows no collection of it. timed: it went on at its pace between readings in
+    which hardly any event arrived, so it follows the seconds and not the events.
     """
 
     key: Key
@@ -94,6 +100,7 @@ class Grown:
     hidden: float = 0.0
     received: float = 0.0
     kept: bool = False
+    timed: bool = False
 
     @property
     def per_client(self) -> float:
@@ -202,7 +209,7 @@ def grown(
             key, total, seconds, clients, stalled, _events(seen, settled),
             total > 0 and released and not stopped(key, settled)
             and (continues(read, noise) or continues_with_events(key, settled)),
-            not seen.complete, hidden, _received(seen, settled) / max(1, clients - stalled), kept,
+            not seen.complete, hidden, _received(seen, settled) / max(1, clients - stalled), kept, _timed(key, settled),
         )  # fmt: skip
 
 
@@ -229,6 +236,28 @@ def _events(seen: Observation, read: Sequence[Reading]) -> float:
     if first.events is not None and last.events is not None:
         return float(last.events - first.events)
     return seen.ledger.events * min(1.0, (last.at - first.at) / max(1e-9, seen.ledger.seconds))
+
+
+def _timed(key: Key, read: Sequence[Reading]) -> bool:
+    """Whether seconds explain the growth between the readings much better than events. At a constant pace of events
+    both explain it alike. A sampler that added an object every 20 ms was called growth per event, although it went on
+    between events that came every 1.5 s."""
+    known = [
+        (one.at, float(one.events), one.levels[key])
+        for one in read
+        if key in one.levels and one.events is not None
+    ]
+    steps = [
+        (at - since, many - then, level - low) for (since, then, low), (at, many, level) in pairwise(known)
+    ]
+    seconds, events, total = (
+        (math.fsum(column) for column in zip(*steps, strict=True)) if steps else (0.0, 0.0, 0.0)
+    )
+    if seconds <= 0 or events <= 0 or total <= 0:
+        return False
+    by_time = math.fsum(abs(rise - total * time / seconds) for time, _, rise in steps)
+    by_event = math.fsum(abs(rise - total * many / events) for _, many, rise in steps)
+    return by_event >= MIN_UNEXPLAINED_BY_EVENTS * total and by_time * MIN_TIMED_FACTOR <= by_event
 
 
 def _received(seen: Observation, read: Sequence[Reading]) -> float:
