@@ -32,11 +32,20 @@ def bounds_fact(verdict: Verdict, main: Bound | None) -> Fact | None:
     )
     per_stream = _amounts([bound for bound in shown if bound.per_stream])
     per_hour = _amounts([bound for bound in shown if not bound.per_stream])
+    # Memory that is freed at the disconnect: a hold of 5 s says little of streams that last for days.
+    connected = _amounts(
+        [
+            bound
+            for bound in verdict.bounds
+            if bound.scope == "while-connected" and in_bytes(bound.metric, bound.kind)
+        ]
+    )
     # The unit stands first, so that it is legible where a long line is cut; "at most", because "112 descriptors per
     # hour" reads as growth that was measured.
     parts = [
         f"per {driver(main.unit) if main else 'connection'} at most {per_stream}" if per_stream else "",
         f"per hour at most {per_hour}" if per_hour else "",
+        f"per connected hour at most {connected}" if connected else "",
     ]
     return Fact("bounds", "; ".join(filter(None, parts))) if any(parts) else None
 

@@ -403,6 +403,17 @@ def bound(metric: str, kind: str, at_most: float, per: str = "answered-stream", 
     return Bound(metric, kind, more.pop("status", "bounded"), at_most, f"{metric}/{per}", **more)  # type: ignore[arg-type]
 
 
+def test_a_pass_tells_how_much_memory_a_connected_stream_may_take() -> None:
+    """A history per connection in Rust, 39 MB per connected hour, passed by a bound of 68.5 MB that was not printed."""
+    held = [
+        Bound("memory", "anonymous", "observed", 68_523_700.0, "B/connected-hour", scope="while-connected"),
+        Bound("threads", "", "observed", 85.5, "threads/connected-hour", scope="while-connected"),
+    ]
+    found = bounds_fact(Verdict(Outcome.BOUNDED, "", bounds=tuple(held)), None)
+    assert found is not None
+    assert found.text == "per connected hour at most 68.5 MB anonymous memory"
+
+
 def test_bounds_of_every_metric_are_reported_per_stream_and_per_hour() -> None:
     verdict = Verdict(Outcome.BOUNDED, "", bounds=(
         bound("fds", "", 0.001), bound("mappings", "", 5.0, status="undecided"), bound("threads", "", 0.002),

@@ -60,8 +60,9 @@ def without_requests(found: Sequence[Moment], retention: float) -> tuple[Moment,
                 if name not in UNSHIFTED:
                     done[name] = done.get(name, 0.0) + amount - before.done.get(name, 0.0)
         elif moment.peak:
-            for kept in own.values():
-                kept.idle = 0.0
+            # The wait begins anew with this load, and what earlier requests left is a part of it.
+            own.clear()
+            done.clear()
         elif own:
             for key, level in moment.levels.items():
                 if key in own and (fall := found[index - 1].levels.get(key, level) - level) > 0:
