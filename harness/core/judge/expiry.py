@@ -59,10 +59,13 @@ def without_requests(found: Sequence[Moment], retention: float) -> tuple[Moment,
             for name, amount in moment.done.items():
                 if name not in UNSHIFTED:
                     done[name] = done.get(name, 0.0) + amount - before.done.get(name, 0.0)
-        elif moment.peak:
-            # The wait begins anew with this load, and what earlier requests left is a part of it.
+        elif moment.peak and _whole_wait_follows(found, index, retention):
+            # That wait releases or keeps what earlier requests left, like everything of this load.
             own.clear()
             done.clear()
+        elif moment.peak:
+            for kept in own.values():
+                kept.idle = 0.0
         elif own:
             for key, level in moment.levels.items():
                 if key in own and (fall := found[index - 1].levels.get(key, level) - level) > 0:
@@ -105,6 +108,15 @@ class _Own:
         self.added += own
         self.unsure += own - second * streams
         self.idle = idle
+
+
+def _whole_wait_follows(found: Sequence[Moment], index: int, retention: float) -> bool:
+    """Whether the service was left alone for the retention time after the load at ``index``, but for requests."""
+    until = next(
+        (n for n in range(index + 1, len(found)) if found[n].peak and found[n].phase is not Phase.RETENTION),
+        len(found),
+    )
+    return found[until - 1].at - found[index].left >= retention + MARGIN
 
 
 def _idle(found: Sequence[Moment], index: int) -> float:
