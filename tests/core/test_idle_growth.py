@@ -8,6 +8,9 @@ from dataclasses import replace
 import pytest
 
 from harness.core.cycle import Phase
+from harness.core.judge.assessed import Assessed
+from harness.core.judge.idle_growth import idle_growth
+from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
 from harness.core.record import Trial
@@ -48,12 +51,50 @@ def test_growth_without_clients_is_told_beside_a_leak_per_stream(idle: list[floa
     assert verdict.findings[0].driver != "time"
     texts = [text for text in verdict.warnings if "also grew without clients" in text]
     assert bool(texts) is told
-    assert len(texts) <= 1, "the total speaks for its classes"
+    assert len(texts) <= 1, "the classes speak for their total"
     if told:
-        assert texts[0].startswith("fds also grew without clients: by 15 in ")
+        assert texts[0].startswith("fds/device also grew without clients: by 15 in ")
         assert "per hour" in texts[0]
 
 
 def test_growth_over_time_alone_is_a_finding_and_no_warning() -> None:
     verdict = judge(leak_and([1.0] * 60, each=0.0))
     assert not [text for text in verdict.warnings if "also grew" in text]
+
+
+@pytest.mark.parametrize(("status", "told"), [("suspected", True), ("undecided", True), ("leaking", False)])
+def test_growth_of_another_class_over_time_is_told_unless_it_is_a_finding(status: str, told: bool) -> None:
+    """asyncio: two pipes per connection, and an eventfd a second. The run ended when the pipes were certain."""
+    eventfd = Key("fds", "eventfd")
+    seen = leak_and([1.0] * 12)
+    more = [
+        replace(
+            o,
+            levels={
+                FDS: o.levels[FDS],
+                DEVICE: min(o.levels[DEVICE], 740.0),
+                eventfd: o.levels[DEVICE] - 740.0,
+            },
+        )
+        if o.spec.phase is Phase.RETENTION
+        else replace(o, levels={**o.levels, eventfd: 0.0})
+        for o in seen.observations
+    ]
+    found = moments(replace(seen, observations=tuple(more), initial={**seen.initial, eventfd: 0.0}))
+    leaking = Assessed("leaking", 1.0, "rose", 740.0, 3700.0, rate=0.2)
+    results = {FDS: leaking, DEVICE: leaking, eventfd: Assessed(status, 1.0, "rose", 12.0, 3700.0, "time")}
+    texts = idle_growth(results, found)
+    assert [text.partition(" ")[0] for text in texts] == (["fds/eventfd"] if told else [])
+
+
+def test_sockets_that_change_their_class_are_no_growth() -> None:
+    wait, gone = Key("fds", "close-wait"), Key("fds", "rowless-socket")
+    seen = leak_and([0.0] * 30)
+    more = [
+        replace(o, levels={**o.levels, wait: float(60 - 2 * n), gone: float(2 * n)})
+        if o.spec.phase is Phase.RETENTION
+        else replace(o, levels={**o.levels, wait: 60.0, gone: 0.0})
+        for n, o in enumerate(seen.observations, -5)
+    ]
+    now = replace(seen, observations=tuple(more), initial={**seen.initial, wait: 60.0, gone: 0.0})
+    assert not [text for text in judge(now).warnings if "also grew" in text]

@@ -25,19 +25,22 @@ SECONDS_PER_HOUR = 3600.0
 
 
 def idle_growth(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> list[str]:
-    """A warning for each count that leaks with the streams and rises steadily without clients as well. Of a metric with
-    a total, the total speaks for its classes."""
-    leaking = [
-        key
-        for key, one in sorted(results.items())
-        if one.status == "leaking"
-        and one.factor != "time"
-        and key.judged is Judged.EXACT
-        and key.metric != "memory"
-    ]
-    totals = {key.metric for key in leaking if not key.kind}
-    texts = [_text(key, found) for key in leaking if not key.kind or key.metric not in totals]
-    return [text for text in texts if text]
+    """A warning for each count that rises steadily without clients, beside a leak with the streams of the same or of
+    another count. The classes of a metric speak for its total; sockets that change their class do not change it."""
+    counts = [key for key in sorted(results) if key.judged is Judged.EXACT and key.metric != "memory"]
+    if not any(results[key].status == "leaking" and results[key].factor != "time" for key in counts):
+        return []
+    texts = []
+    for metric in dict.fromkeys(key.metric for key in counts):
+        told = {key: text for key in counts if key.metric == metric and (text := _text(key, found))}
+        total = Key(metric)
+        if total in results and total not in told:
+            continue
+        classes = {key: text for key, text in told.items() if key.kind} or told
+        # What is a finding already needs no warning.
+        known = [key for key in told if results[key].status == "leaking" and results[key].factor == "time"]
+        texts.extend(classes[key] for key in classes if not known)
+    return texts
 
 
 def _text(key: Key, found: Sequence[Moment]) -> str:
