@@ -101,7 +101,12 @@ def holder_fact(trial: Trial, first: Finding | None) -> Fact | None:
     grown = first.rate.value if first.rate else 0.0
     # A container that gains less than the metric cannot be what holds all of the growth.
     held = next(
-        (one for one in found.places if one.container and accounts_for(found, one, first.metric, grown)), None
+        (
+            one
+            for one in places_of(found, Key(first.metric, first.kind), grown)
+            if one.container and accounts_for(found, one, first.metric, grown)
+        ),
+        None,
     )
     if held is None or held.container is None:
         return None

@@ -30,7 +30,7 @@ def idle_growth(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> lis
     counts = [key for key in sorted(results) if key.judged is Judged.EXACT and key.metric != "memory"]
     if not any(results[key].status == "leaking" and results[key].factor != "time" for key in counts):
         return []
-    texts = []
+    texts: list[str] = []
     for metric in dict.fromkeys(key.metric for key in counts):
         told = {key: text for key in counts if key.metric == metric and (text := _text(key, found))}
         total = Key(metric)
