@@ -278,6 +278,10 @@ def _after_release(
     plain = min(loaded, key=lambda name: roughness(total / math.fsum(rest.column(name))))
     factor = one.factor if own else plain
     rate, low, high = interval(rest.increments, rest.column(factor))
+    if not own:
+        # Nor does it tell which of the two is the exposure, so the interval is that of either.
+        each = [interval(rest.increments, rest.column(name)) for name in loaded]
+        low, high = min(one[1] for one in each), max(one[2] for one in each)
     others = "the rest was " if seen.release.over else ""
     why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{release}"
     name = name_of(key)
