@@ -271,17 +271,7 @@ def _after_release(
     largest = max(granted.pool, BURST_POOL * UNITS_PER_STREAM.get(key.kind, 1), 2 * rest.peak, arenas)
     if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
         largest = max(largest, SWEEP_FACTOR * seen.swept)
-    own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
-    # One span does not tell answered streams from all connections. One descriptor for each request is more likely than
-    # 1.13 for each answer.
-    loaded = [name for name in ("answered", "connection") if any(rest.column(name))]
-    plain = min(loaded, key=lambda name: roughness(total / math.fsum(rest.column(name))))
-    factor = one.factor if own else plain
-    rate, low, high = interval(rest.increments, rest.column(factor))
-    if not own:
-        # Nor does it tell which of the two is the exposure, so the interval is that of either.
-        each = [interval(rest.increments, rest.column(name)) for name in loaded]
-        low, high = min(one[1] for one in each), max(one[2] for one in each)
+    factor, (rate, low, high) = _rate_of_rest(one, rest)
     others = "the rest was " if seen.release.over else ""
     why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{release}"
     name = name_of(key)
@@ -310,6 +300,27 @@ def _after_release(
         exposure=streams,
         at_most=at_most,
         growing=not warm,
+    )
+
+
+def _rate_of_rest(one: Assessed, rest: Series) -> tuple[str, tuple[float, float, float]]:
+    """The driver of what remained after releases, and the rate with its interval. rest: the levels after each.
+
+    One span does not tell answered streams from all connections. One descriptor for each request is more likely than
+    1.13 for each answer, and the interval is that of either."""
+    if one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor)):
+        return one.factor, interval(rest.increments, rest.column(one.factor))
+    total = rest.levels[-1] - rest.levels[0]
+    each = {
+        name: interval(rest.increments, rest.column(name))
+        for name in ("answered", "connection")
+        if any(rest.column(name))
+    }
+    plain = min(each, key=lambda name: roughness(total / math.fsum(rest.column(name))))
+    return plain, (
+        each[plain][0],
+        min(low for _, low, _ in each.values()),
+        max(high for *_, high in each.values()),
     )
 
 
