@@ -100,8 +100,11 @@ def merged_fields(ledgers: Sequence[Ledger]) -> dict[str, Any]:
     # scaled to all workers.
     first = min(failed, key=lambda ledger: ledger.opened_before_failure or 0, default=None)
     answered = [ledger.answered for ledger in ledgers if ledger.answered is not None]
+    # A worker that has done nothing yet, or whose users are the user's own, does not count these.
+    eventless = [ledger.eventless for ledger in ledgers if ledger.eventless is not None]
     return {
         "answered": sum(answered) if answered or not ledgers else None,
+        "eventless": sum(eventless) if eventless else None,
         "first_failure": first.first_failure if first else "",
         "opened_before_failure": sum(
             ledger.opened if ledger.opened_before_failure is None else ledger.opened_before_failure

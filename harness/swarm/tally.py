@@ -20,7 +20,7 @@ from harness.swarm.stream_spec import Report
 SUMMED = (
     "opened", "completed", "failed", "open_now", "events", "comments", "bytes", "aborts", "stalls",
     "rate_limited", "stream_seconds", "ids_missed", "ids_repeated", "ids_disordered", "refused", "reset",
-    "unanswered", "peak", "answered_after_failure", "clients", "invalid", "eventless",
+    "unanswered", "peak", "answered_after_failure", "clients", "invalid",
 )  # fmt: skip
 BATCH = 256  # streams whose reports are added up together
 

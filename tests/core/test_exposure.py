@@ -94,6 +94,8 @@ def test_counts_of_several_workers_add_up() -> None:
     total = add_up([Outcome(part, Histogram()) for part in parts]).ledger
     assert (total.opened, total.answered, total.refused, total.eventless) == (15, 12, 3, 1)
     assert total.statuses == {500: 3}
+    idle = add_up([Outcome(parts[1], Histogram()), Outcome(Ledger(), Histogram())]).ledger
+    assert (idle.eventless, add_up([Outcome(Ledger(), Histogram())]).ledger.eventless) == (1, None)
     assert total.answered_by_mode == {"fin": 12}
     assert (total.first_failure, total.opened_before_failure) == ("status-500", 6 + 7 + 1)
 

@@ -35,6 +35,7 @@ from harness.runtime.go import GoCounters
 from harness.runtime.jvm import THREADS, JvmCounters
 from harness.runtime.node import NodeCounters
 from harness.target.spawn import free_port
+from tests.edges.command_line import wait_for
 from tests.edges.servers.clients import DEADLINE, line_of
 from tests.edges.servers.proof import CONNECTIONS, SERVERS, clean_rates, cycle_of, rates, server
 from tests.edges.test_runtime_agent import NOBODY, refused
@@ -350,6 +351,41 @@ def test_a_node_reports_the_largest_size_of_its_heap(tmp_path: Path) -> None:
         first = NodeCounters(folder, child.pid).probe()
     assert isinstance(first, Counters)
     assert 80 << 20 <= first.limits["V8 heap_size_limit"] <= 128 << 20
+
+
+FILLING = """
+let kept = []
+const server = require('http').createServer((request, response) => {
+  if (request.url === '/fill') for (let n = 0; n < 2100000; n++) kept.push({ n })
+  if (request.url === '/free') kept = []
+  response.end('done')
+})
+server.listen(0, '127.0.0.1', () => console.log(server.address().port))
+"""
+
+
+@needs_node
+def test_a_node_counts_its_objects_again_once_its_heap_has_been_released(tmp_path: Path) -> None:
+    """Two million objects are too many to count. They were not counted after their release either, so that a healthy
+    service which keeps timers until its next tick was never seen to release its objects."""
+    script = tmp_path / "filling.js"
+    script.write_text(FILLING)
+    env = node.prepare_env(os.environ, tmp_path / "agents")
+    with server(["node", str(script)], tmp_path, env) as (child, port):
+        reader = NodeCounters(tmp_path / "agents", child.pid)
+        assert isinstance(reader.probe(), Counters)
+        before = reader.read()[OBJECTS]
+
+        def ask(path: str) -> None:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE) as answer:
+                assert answer.read() == b"done"
+
+        ask("/fill")
+        reader.read()
+        assert OBJECTS not in reader.read(), "they are too many"
+        ask("/free")
+        wait_for(lambda: OBJECTS in reader.read(), "the objects to be counted again")
+        assert reader.read()[OBJECTS] < before + 5_000
 
 
 @needs_java

@@ -24,6 +24,7 @@ let session = null
 let hook = null
 let counted = 0 // objects, by the last count
 let slow = 0 // counts in a row that held the service for longer than HELD beyond a collection
+let heapAtStop = 0 // bytes, when objects were too many or too slow to count
 let heapBefore = 0 // bytes, when sampling began
 const resources = new Map() // async id → "type\0stack"
 const sampled = new Set() // names of functions of the service whose allocations are alive
@@ -77,6 +78,8 @@ async function read () {
   const full = await collected()
   await new Promise(resolve => setImmediate(resolve))
   let partial
+  // A heap that has been released is counted again: without that a late release of objects was never seen.
+  if ((counted > MOST_OBJECTS || slow > 1) && process.memoryUsage().heapUsed < heapAtStop / 2) counted = slow = heapAtStop = 0
   if (counted > MOST_OBJECTS) partial = `more than ${MOST_OBJECTS} objects: they are no longer counted`
   else if (slow > 1) partial = `counting the objects held the service for more than ${HELD} ms: they are no longer counted`
   const started = performance.now()
@@ -85,6 +88,7 @@ async function read () {
   // A small heap that takes as long waits for the processor: the count is not what holds the service.
   if (partial === undefined) slow = counted > FEW_OBJECTS && performance.now() - started - full > HELD ? slow + 1 : 0
   const memory = process.memoryUsage()
+  if (counted > MOST_OBJECTS || slow > 1) heapAtStop = Math.max(heapAtStop, memory.heapUsed)
   return {
     version: process.versions.node,
     objects,
