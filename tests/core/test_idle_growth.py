@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from harness.core import plan
 from harness.core.cycle import Phase
 from harness.core.judge.assessed import Assessed
 from harness.core.judge.idle_growth import idle_growth
 from harness.core.judge.moments import moments
 from harness.core.judge.trial import judge
 from harness.core.metric import Key
+from harness.core.plan import Goal
 from harness.core.record import Trial
 from harness.core.verdict import Outcome
 from tests.core.series import FDS, observation, trial
@@ -98,3 +100,18 @@ def test_sockets_that_change_their_class_are_no_growth() -> None:
     ]
     now = replace(seen, observations=tuple(more), initial={**seen.initial, wait: 60.0, gone: 0.0})
     assert not [text for text in judge(now).warnings if "also grew" in text]
+
+
+@pytest.mark.parametrize(
+    ("idle", "seconds", "reads"),
+    [([1.0, 0.0] * 15, 600.0, True), ([1.0, 0.0] * 15, 10.0, False), ([0.0] * 30, 600.0, False)],
+)
+def test_the_time_that_is_left_is_spent_on_the_second_cause(
+    idle: list[float], seconds: float, reads: bool
+) -> None:
+    """asyncio: the run ended with the pipes after 79 of 120 s, and the eventfds were in no finding."""
+    seen = leak_and(idle)
+    goal = Goal(300, 50, 1.0, ("/",), max_seconds=seconds, retention=60.0)
+    step = plan._second_cause(seen, goal, plan._state(seen, goal))
+    assert (step is not None) is reads
+    assert step is None or (step.phase, step.connections) == (Phase.RETENTION, 0)
