@@ -66,9 +66,14 @@ class Response:
         return self._parser.retry_after
 
     @property
-    def hint(self) -> str:
-        """The header WWW-Authenticate or Allow, printable, or ""."""
-        return self._parser.hint
+    def challenge(self) -> str:
+        """The header WWW-Authenticate, printable, or ""."""
+        return self._parser.challenge
+
+    @property
+    def allow(self) -> str:
+        """The header of that name, printable, or ""."""
+        return self._parser.allow
 
     @property
     def location(self) -> str:

@@ -17,9 +17,7 @@ SWITCHING = 101  # final, although it is informational: what follows is another 
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 PRINTABLE = bytes(range(0x21, 0x7F))
 MAX_RETRY_AFTER = 64  # characters
-# What a response that refuses a request asks for instead: a login (RFC 9110, 11.6.1), or other methods (10.2.1).
-HINTS = frozenset({b"www-authenticate", b"allow"})
-MAX_HINT = 80  # characters
+MAX_ASKED = 80  # characters of what a response that refuses a request asks for instead
 MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 """What ``feed_data`` raises for bytes that are not an HTTP response."""
 
@@ -45,11 +43,12 @@ class ResponseParser:
     ends; otherwise it ends with the connection (RFC 9112, 6.3).
 
     http: its ``feed_data`` parses what arrived, and calls the handler; raises MALFORMED. location: percent-encoded
-    where it is not printable ASCII. hint: of a response that refuses the request, what it asks for.
+    where it is not printable ASCII. challenge, allow: the login (WWW-Authenticate, RFC 9110, 11.6.1) and the methods
+    (10.2.1) that a response asks for.
     """
 
     __slots__ = (
-        "_handler", "content_encoding", "content_type", "framed", "hint", "http", "location", "on_body",
+        "_handler", "allow", "challenge", "content_encoding", "content_type", "framed", "http", "location", "on_body",
         "retry_after", "set_cookie", "status",
     )  # fmt: skip
 
@@ -63,7 +62,7 @@ class ResponseParser:
 
     def _forget(self) -> None:
         self.content_type = self.content_encoding = b""
-        self.retry_after = self.location = self.hint = ""
+        self.retry_after = self.location = self.challenge = self.allow = ""
         self.set_cookie: tuple[str, ...] = ()
         self.framed = False
 
@@ -82,8 +81,11 @@ class ResponseParser:
             self.framed = True
         elif name == b"retry-after":
             self.retry_after = quote_from_bytes(value, safe=PRINTABLE + b" ")[:MAX_RETRY_AFTER]
-        elif name in HINTS:
-            self.hint = quote_from_bytes(value, safe=PRINTABLE + b" ")[:MAX_HINT]
+        elif name == b"www-authenticate":
+            # The first of several.
+            self.challenge = self.challenge or quote_from_bytes(value, safe=PRINTABLE + b" ")[:MAX_ASKED]
+        elif name == b"allow":
+            self.allow = quote_from_bytes(value, safe=PRINTABLE + b" ")[:MAX_ASKED]
         elif name == b"location":
             # Browsers use the raw bytes too.
             self.location = quote_from_bytes(value, safe=PRINTABLE)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.http import causes
-from harness.http.client import Client, RequestFailed
+from harness.http.client import Client, RequestFailed, Response
 from harness.http.endpoint import Endpoint
 from harness.http.redirect import RedirectRefused
 from harness.http.request import Request
@@ -63,7 +63,7 @@ def preflight(
                 return Preflight(
                     status, kind, problem, f"pass --expect {status}, or leave the option out for 200"
                 )
-            refused = _refusal(where, status, kind, response.retry_after, response.hint, stream=stream)
+            refused = _login(where, status, response.challenge) or _refusal(where, response, stream=stream)
             if refused:
                 return Preflight(status, kind, *refused)
             # Any byte is enough, a comment too: the first event may be long in coming.
@@ -109,17 +109,22 @@ def _failure(asked: str, error: RequestFailed) -> Preflight:
     return Preflight(error.status, "", f"{subject} does not respond in HTTP ({error})", advice)
 
 
-def _refusal(
-    where: str, status: int, kind: str, retry_after: str, hint: str, *, stream: bool
-) -> tuple[str, str] | None:
-    """The problem of a response, and the next step; None if there is none. hint: what it asks for instead."""
-    if status in (401, 403):
-        login = "pass --header 'Authorization: …' or --header 'Cookie: …'"
-        if hint and hint.partition(" ")[0].lower() not in HTTP_LOGINS:
-            # Of a scheme of its own only the service knows which header carries it.
-            login = f"pass the header that it expects for {hint.partition(' ')[0]} (--header 'NAME: VALUE')"
-        asks = f": it needs a login (WWW-Authenticate: {hint})" if hint else ": it needs a login"
-        return f"{where} answers {status}{asks}", f"{login}; {EXPECT.format(status)}"
+def _login(where: str, status: int, challenge: str) -> tuple[str, str] | None:
+    """The problem of a response that asks for a login, and the next step; None for any other."""
+    if status not in (401, 403):
+        return None
+    option = "pass --header 'Authorization: …' or --header 'Cookie: …'"
+    scheme = challenge.partition(" ")[0]
+    if challenge and scheme.lower() not in HTTP_LOGINS:
+        # Only the service knows which header carries a scheme of its own.
+        option = f"pass the header that it expects for {scheme} (--header 'NAME: VALUE')"
+    asks = f" (WWW-Authenticate: {challenge})" if challenge else ""
+    return f"{where} answers {status}: it needs a login{asks}", f"{option}; {EXPECT.format(status)}"
+
+
+def _refusal(where: str, response: Response, *, stream: bool) -> tuple[str, str] | None:
+    """The problem of any other response, and the next step; None if there is none."""
+    status, kind, retry_after = response.status, response.content_type, response.retry_after
     if status in (429, 503):
         after = f", Retry-After {retry_after}" if retry_after else ""
         advice = (
@@ -133,8 +138,9 @@ def _refusal(
             f"pass --url with the path of the stream; {EXPECT.format(404)}",
         )
     if status == 405:
+        allowed = f" (Allow: {response.allow})" if response.allow else ""
         return (
-            f"{where} answers 405: another method is expected{f' (Allow: {hint})' if hint else ''}",
+            f"{where} answers 405: another method is expected{allowed}",
             f"pass --method, and --body if the method needs one; {EXPECT.format(405)}",
         )
     if status >= 500:
