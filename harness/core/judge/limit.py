@@ -16,7 +16,7 @@ from harness.core.cycle import Ledger, Phase
 from harness.core.judge.assessed import Allowed, Assessed
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import level_of, served_streams
-from harness.core.judge.rates import interval
+from harness.core.judge.rates import TIE_SHARE, interval, roughness
 from harness.core.metric import Key
 from harness.core.record import Trial
 
@@ -29,7 +29,6 @@ MIN_RATE = 0.3  # units per answered stream: a leak that reaches a limit within 
 # 150 workers, of which every twelfth request blocked one for ever, lasted for 1,450 streams.
 MIN_RATE_LASTING = 0.02
 MIN_UNITS = 16.0  # of growth before the limit
-TIE_SHARE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 # Steps of TIE_SHARE by which a rate may differ from a whole number if only one cycle shows it.
 MAX_ROUGHNESS = 3
 MIN_RETAINED_SHARE = 0.9  # share of the growth that is retained once nothing is served
@@ -139,10 +138,11 @@ def _in_step(
 
 
 def _without_cut_load(until: Sequence[tuple[Moment, float]]) -> Sequence[tuple[Moment, float]]:
-    """The readings before the last load that added anything, if it added less for each stream than those before,
-    because the limit cut it off, or more, because clients waited in a queue at its end. A C service with 400
-    descriptors answered 52 streams more than it could open files for; one with 150 workers held 303 sockets of waiting
-    clients."""
+    """The readings without the load in which the limit was reached, if its rate differs from that of the loads before.
+
+    It is lower when growth stops in the middle of the load: a C service with 400 descriptors answered 52 streams more
+    than it could open files for. It is higher when clients wait in a queue at its end: a service with 150 workers held
+    303 sockets of waiting clients."""
     last = max(
         (n for n, ((_, level), (_, after)) in enumerate(pairwise(until), 1) if after > level), default=0
     )
@@ -178,13 +178,6 @@ def _simplest_factor(grown: Sequence[float], columns: Mapping[str, Sequence[floa
     least, total = min(missed.values()), math.fsum(grown)
     alike = [name for name in FACTORS if missed[name] <= least + TIE_SHARE * total and any(columns[name])]
     return min(alike or FACTORS, key=lambda name: roughness(total / max(1.0, math.fsum(columns[name]))))
-
-
-def roughness(rate: float) -> float:
-    """The distance of a rate from a whole number of units, or of the streams for one, as a share of it, in steps of
-    TIE_SHARE."""
-    each = max(rate, 1 / max(rate, 1e-9))
-    return round(abs(each - round(each)) / each / TIE_SHARE)
 
 
 def _units_between(before: Moment, after: Moment, factor: str) -> float:

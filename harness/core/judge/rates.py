@@ -21,6 +21,7 @@ MAX_DISPERSION_EXACT = 0.1
 BATCH_WIDENING = 1.25
 # Iterations in which the rate determines its noise: after two it changes by less than a thousandth.
 ITERATIONS = 3
+TIE_SHARE = 0.02  # share of the growth by which two factors may differ and still explain it equally well
 
 
 def interval(grown: Sequence[float], column: Sequence[float]) -> tuple[float, float, float]:
@@ -121,3 +122,26 @@ def beside_readings(series: Series, factor: str, noise: float) -> tuple[float, f
     else:
         half = NORMAL_95 * found.errors[0]
     return rate, rate - half, rate + half
+
+
+def roughness(rate: float) -> float:
+    """The distance of a rate from a whole number of units, or of the streams for one, as a share of it, in steps of
+    TIE_SHARE."""
+    each = max(rate, 1 / max(rate, 1e-9))
+    return round(abs(each - round(each)) / each / TIE_SHARE)
+
+
+def rate_of_streams(rest: Series) -> tuple[str, tuple[float, float, float]]:
+    """``answered`` or ``connection``, and the rate with its interval, of growth with too few spans to tell which.
+
+    One descriptor for each request is more likely than 1.13 for each answer. The interval is that of either."""
+    each = {
+        name: interval(rest.increments, rest.column(name))
+        for name in ("answered", "connection")
+        if any(rest.column(name))
+    }
+    plain = min(
+        each, key=lambda name: roughness((rest.levels[-1] - rest.levels[0]) / math.fsum(rest.column(name)))
+    )
+    low, high = min(low for _, low, _ in each.values()), max(high for *_, high in each.values())
+    return plain, (each[plain][0], low, high)

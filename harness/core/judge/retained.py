@@ -13,7 +13,7 @@ from harness.core.judge.assessed import Assessed
 from harness.core.judge.ceiling import AT_CEILING_SHARE, ceiling_of
 from harness.core.judge.expiry import least_release
 from harness.core.judge.filled_early import filled_early
-from harness.core.judge.limit import limit_of, roughness
+from harness.core.judge.limit import limit_of
 from harness.core.judge.moment import Moment
 from harness.core.judge.moments import Series, level_of
 from harness.core.judge.one_count import (
@@ -29,7 +29,7 @@ from harness.core.judge.one_count import (
     unit_of,
     until_full,
 )
-from harness.core.judge.rates import interval
+from harness.core.judge.rates import interval, rate_of_streams
 from harness.core.judge.retention import (
     MARGIN,
     MAX_NOISE_SHARE,
@@ -271,7 +271,10 @@ def _after_release(
     largest = max(granted.pool, BURST_POOL * UNITS_PER_STREAM.get(key.kind, 1), 2 * rest.peak, arenas)
     if not math.isclose(seen.fallen, 0.0) and seen.release.after == 0.0:
         largest = max(largest, SWEEP_FACTOR * seen.swept)
-    factor, (rate, low, high) = _rate_of_rest(one, rest)
+    own = one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor))
+    factor, (rate, low, high) = (
+        (one.factor, interval(rest.increments, rest.column(one.factor))) if own else rate_of_streams(rest)
+    )
     others = "the rest was " if seen.release.over else ""
     why = f"{_amount(key, total)} remained {seen.idle:.0f} s after the last client; {others}{release}"
     name = name_of(key)
@@ -300,27 +303,6 @@ def _after_release(
         exposure=streams,
         at_most=at_most,
         growing=not warm,
-    )
-
-
-def _rate_of_rest(one: Assessed, rest: Series) -> tuple[str, tuple[float, float, float]]:
-    """The driver of what remained after releases, and the rate with its interval. rest: the levels after each.
-
-    One span does not tell answered streams from all connections. One descriptor for each request is more likely than
-    1.13 for each answer, and the interval is that of either."""
-    if one.status == "leaking" and one.factor not in ENTRIES and any(rest.column(one.factor)):
-        return one.factor, interval(rest.increments, rest.column(one.factor))
-    total = rest.levels[-1] - rest.levels[0]
-    each = {
-        name: interval(rest.increments, rest.column(name))
-        for name in ("answered", "connection")
-        if any(rest.column(name))
-    }
-    plain = min(each, key=lambda name: roughness(total / math.fsum(rest.column(name))))
-    return plain, (
-        each[plain][0],
-        min(low for _, low, _ in each.values()),
-        max(high for *_, high in each.values()),
     )
 
 
