@@ -242,7 +242,8 @@ def _limit(verdict: Verdict) -> Fact | None:
     exhausts = first_limit(verdict.findings)
     if stopped := next((one for one in verdict.findings if one.reached), None):
         at, _, happened = stopped.reached.partition(", ")
-        ceiling = f", {ceiling_text(exhausts)}" if exhausts else ""
+        # The text of what happened may name the ceiling already.
+        ceiling = f", {ceiling_text(exhausts)}" if exhausts and exhausts.ceiling not in happened else ""
         many = quantity(stopped.metric, stopped.kind, float(at), brief=True)
         return Fact("limit", f"reached at {many}{ceiling}: {happened}")
     if exhausts:

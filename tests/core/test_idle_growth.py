@@ -55,8 +55,9 @@ def test_growth_without_clients_is_told_beside_a_leak_per_stream(idle: list[floa
     assert bool(texts) is told
     assert len(texts) <= 1, "the classes speak for their total"
     if told:
-        assert texts[0].startswith("fds/device also grew without clients: by 15 in ")
-        assert "per hour" in texts[0]
+        assert texts[0].startswith("fds/device also grew without clients, about ")
+        assert " per hour (15 in " in texts[0]
+        assert verdict.warnings[0] == texts[0], "the terminal shows the first warning only"
 
 
 def test_growth_over_time_alone_is_a_finding_and_no_warning() -> None:

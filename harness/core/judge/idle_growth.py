@@ -1,8 +1,8 @@
 """Growth over time beside a leak per stream, in the same count.
 
-The driver of a finding is the one that explains most of the growth. A service that keeps a file of each fifth stream
-and opens another every 2.5 s, whatever its clients do, has two causes. Who mends the first would be told of the second
-only by the next run. The readings without clients show the second alone.
+A finding names the driver that explains most of the growth. But a service may keep a file for every fifth stream and
+also open one every 2.5 s, whatever its clients do. Without a warning, the second cause would only be found after the
+first was fixed. The readings without clients show it alone.
 """
 
 from __future__ import annotations
@@ -64,6 +64,6 @@ def _text(key: Key, found: Sequence[Moment]) -> str:
         return ""
     hourly = grown / seconds * SECONDS_PER_HOUR
     return (
-        f"{key} also grew without clients: by {grown:g} in {seconds:.0f} s, about {hourly:,.0f} per hour, "
-        "which is a cause of its own"
+        f"{key} also grew without clients, about {hourly:,.0f} per hour ({grown:g} in {seconds:.0f} s): "
+        "a second cause"
     )

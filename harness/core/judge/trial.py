@@ -64,7 +64,7 @@ def judge(trial: Trial) -> Verdict:
         *bounds(found, results, inside=inside, sensitivity=trial.sensitivity),
         *connected_findings.bounds(trial),
     ]
-    warnings.extend([*idle_growth(results, last), *connected_findings.warnings(trial)])
+    warnings.extend(connected_findings.warnings(trial))
     crash = crashes.crash_of(parts[-1])
     leaking = any(one.status == "leaking" for one in findings)
     # A leak that reached a limit says itself what happened there.
@@ -83,6 +83,8 @@ def judge(trial: Trial) -> Verdict:
     if memory and memory.status == "undecided" and not inside and memory.why not in reason:
         # First: what was not decided matters more than how the load was.
         warnings.insert(0, f"memory/anonymous is undecided: {memory.why}")
+    # A second cause matters most: the terminal shows the first warning only.
+    warnings = [*idle_growth(results, last), *warnings]
     warnings = [one for one in warnings if one not in reason]  # the explanation has it
     return Verdict(
         outcome=outcome,
