@@ -127,7 +127,7 @@ class RunningTrial:
                 return
 
     def _marked(self, seen: Observation) -> Observation:
-        """The observation, with a note where every stream failed for so long that its load was ended."""
+        """Add a note to the observation if its load was ended because every stream failed."""
         if not (reason := self.cycles.failures.reason):
             return seen
         note = Note(NoteKind.LOAD_GIVEN_UP, reason)

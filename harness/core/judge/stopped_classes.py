@@ -1,8 +1,8 @@
-"""Classes of a count that grew and then stopped, beside others that are released late.
+"""Classes of descriptors that grew and then stopped, beside others that are released late.
 
-A service that notices departures late has thousands of sockets more after each load, so its descriptors together say
-nothing before a wait has shown what remains, and one wait cannot tell a leak from a cache that is full. The classes
-can: sockets are one class, and what remains another, which is read after every load.
+A service that notices departures late holds thousands of sockets after each load. Only a wait shows what remains of all
+descriptors, and one wait cannot tell a leak from a full cache. A single class can: what remains is usually of another
+class than the sockets, and its level after every load shows whether it still grows.
 """
 
 from __future__ import annotations

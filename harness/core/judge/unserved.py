@@ -33,9 +33,11 @@ OWN_CAUSES = ("cancelled", "generator-limit", "worker-lost")  # failures of the 
 
 
 def was_given_up(observation: Observation) -> bool:
-    """Whether the service stopped serving during a load: it answered none of its streams, or hardly any after the first
-    that failed, or every stream failed for so long that the load was ended. A pool whose workers are blocked one after
-    the other serves some streams to the last: 47 more, while 303 failed."""
+    """Whether the service stopped serving during a load.
+
+    It answered none of the streams, or hardly any after the first failure, or the load was ended because every stream
+    failed for several seconds. The last is needed for a pool whose workers block one by one: 47 streams were still
+    answered while 303 failed."""
     ledger = observation.ledger
     if not ledger.opened or observation.spec.fault or observation.spec.phase in (Phase.SEARCH, Phase.HOLD):
         return False
