@@ -34,7 +34,6 @@ from harness.core.judge.at_once import as_served, at_once, must_count
 from harness.core.judge.bounds import bounds
 from harness.core.judge.caveat import JUDGED_ONLY_IF_CERTAIN
 from harness.core.judge.counts import assess_counts
-from harness.core.judge.idle_growth import idle_growth
 from harness.core.judge.memory import BLOCK, MEMORY, WARM_UP_CONNECTIONS, counted_inside
 from harness.core.judge.memory_over_time import memory_of
 from harness.core.judge.moment import Moment
@@ -43,6 +42,7 @@ from harness.core.judge.one_count import STEEP
 from harness.core.judge.required import HOUR, STREAM, unmet
 from harness.core.metric import FIRST_CONSEQUENCE_RANK, Judged, Key, rank
 from harness.core.record import Trial
+from harness.core.second_cause import reading_for_second_cause, was_asked
 from harness.core.time_left import (
     WAIT_SLACK,
     any_late_release,
@@ -151,8 +151,11 @@ def _next_load(trial: Trial, goal: Goal) -> Step:
         return _next_of_soak(trial, goal)
     now = _state(trial, goal)
     if leaking := _certain_leaks(now):
+        second = reading_for_second_cause(trial, goal, now.results, now.found)
+        if second and was_asked(trial):
+            return second
         last = _distinguish_or_stop(trial, goal, leaking)
-        return (_second_cause(trial, goal, now) or last) if isinstance(last, Stop) else last
+        return (second or last) if isinstance(last, Stop) else last
     if goal.vary and _search_hides_memory(trial, now):
         # Not as part of a wait: the large load that comes before a wait is still to come.
         return replace(design.idle_control(trial, goal), dwell=READING_AFTER_SEARCH)
@@ -218,16 +221,6 @@ def _certain_leaks(now: _State) -> dict[Key, Assessed]:
     if now.memory and now.memory.status == "leaking" and not now.causes:
         leaking[MEMORY] = now.memory
     return leaking
-
-
-def _second_cause(trial: Trial, goal: Goal, now: _State) -> CycleSpec | None:
-    """A reading without clients while something also grows over time, beside a leak that is certain: in the time that
-    is left it may become certain as well. None once it is, or where nothing else grows or no time is left."""
-    if not goal.vary or goal.max_seconds is None or not idle_growth(now.results, now.found):
-        return None
-    step = design.idle_reading(trial, goal)
-    left = goal.max_seconds - design.spent_seconds(trial)
-    return step if design.expected_seconds(trial.observations, step) <= left else None
 
 
 def _distinguish_or_stop(trial: Trial, goal: Goal, leaking: Mapping[Key, Assessed]) -> Step:

@@ -24,13 +24,14 @@ MIN_LATE_GROWTH = (
 SECONDS_PER_HOUR = 3600.0
 
 
-def idle_growth(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> list[str]:
-    """A warning for each count that rises steadily without clients, beside a leak with the streams of the same or of
-    another count. The classes of a metric speak for its total; sockets that change their class do not change it."""
+def idle_growth(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> dict[Key, str]:
+    """A warning, by key, for each count that rises steadily without clients, beside a leak with the streams of the same
+    or of another count. The classes of a metric speak for its total; sockets that change their class do not change
+    it."""
     counts = [key for key in sorted(results) if key.judged is Judged.EXACT and key.metric != "memory"]
     if not any(results[key].status == "leaking" and results[key].factor != "time" for key in counts):
-        return []
-    texts: list[str] = []
+        return {}
+    texts: dict[Key, str] = {}
     for metric in dict.fromkeys(key.metric for key in counts):
         told = {key: text for key in counts if key.metric == metric and (text := _text(key, found))}
         total = Key(metric)
@@ -39,7 +40,7 @@ def idle_growth(results: Mapping[Key, Assessed], found: Sequence[Moment]) -> lis
         classes = {key: text for key, text in told.items() if key.kind} or told
         # What is a finding already needs no warning.
         known = [key for key in told if results[key].status == "leaking" and results[key].factor == "time"]
-        texts.extend(classes[key] for key in classes if not known)
+        texts.update({} if known else classes)
     return texts
 
 

@@ -84,7 +84,7 @@ def judge(trial: Trial) -> Verdict:
         # First: what was not decided matters more than how the load was.
         warnings.insert(0, f"memory/anonymous is undecided: {memory.why}")
     # A second cause matters most: the terminal shows the first warning only.
-    warnings = [*idle_growth(results, last), *warnings]
+    warnings = [*idle_growth(results, last).values(), *warnings]
     warnings = [one for one in warnings if one not in reason]  # the explanation has it
     return Verdict(
         outcome=outcome,
